@@ -1,0 +1,138 @@
+"""The catalog: one transaction at a time, its errors turned into ours at this border."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from shared.catalog.chunks import Chunks
+from shared.catalog.jobs import Jobs
+from shared.catalog.outbox import Outbox
+from shared.catalog.parked import ParkedDatabases
+from shared.catalog.parts import Parts
+from shared.catalog.schedules import Schedules
+from shared.catalog.snapshots import Snapshots
+from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
+
+MIGRATE_HINT = "run `snapfleet migrate` with the same CATALOG_URL"
+
+
+class Transaction:
+    """Everything that one transaction can read and change; gone when it ends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.jobs = Jobs(connection)
+        self.parts = Parts(connection)
+        self.snapshots = Snapshots(connection)
+        self.chunks = Chunks(connection)
+        self.schedules = Schedules(connection)
+        self.parked = ParkedDatabases(connection)
+        self.outbox = Outbox(connection)
+
+
+class Catalog:
+    """Our own database. Open one per process, after any fork."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def transaction(self) -> Generator[Transaction]:
+        """All or nothing, at read committed.
+
+        Raises Unreachable, Busy (somebody was quicker), or Misconfigured where it is not migrated.
+        """
+        with translated(), self._engine.begin() as connection:
+            yield Transaction(connection)
+
+    def identity(self) -> tuple[str, int]:
+        """(system identifier of its server, oid of its database): what no name or alias can hide."""
+        query = "select (select system_identifier::text from pg_control_system()), oid from pg_database where datname = current_database()"
+        with translated(), self._engine.connect() as connection:
+            row = connection.execute(text(query)).one()
+            return str(row[0]), int(row[1])
+
+    @property
+    def engine(self) -> Engine:
+        """For migrations, which live in this room."""
+        return self._engine
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def connect(url: str) -> Catalog:
+    """The catalog at a libpq URL or key=value DSN. Connects when it is first used."""
+
+    def open_connection() -> psycopg.Connection[Any]:
+        return psycopg.connect(url, connect_timeout=5, application_name="snapfleet-catalog")
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=open_connection,
+        pool_size=2,
+        max_overflow=8,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+    )
+    return Catalog(engine)
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Turn SQLAlchemy's and the driver's errors into ours, the cause kept."""
+    try:
+        yield
+    except SnapfleetError:
+        raise
+    except IntegrityError as exc:
+        raise Busy("another process was quicker", code="superseded") from exc
+    except DBAPIError as exc:
+        raise translate(exc) from exc
+    except psycopg.OperationalError as exc:
+        raise unreachable(exc) from exc
+    except PoolTimeoutError as exc:
+        raise Unreachable("no free connection to the catalog", code="catalog_unreachable") from exc
+
+
+def translate(exc: DBAPIError) -> SnapfleetError:
+    cause = exc.orig
+    if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return Misconfigured(
+            "the catalog is not migrated to this release", code="catalog_not_migrated", hint=MIGRATE_HINT
+        )
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return Refused(
+            "the catalog's user may not do this in its own database",
+            code="catalog_rights",
+            hint="make the user in CATALOG_URL the owner of that database",
+        )
+    if isinstance(exc, OperationalError | InterfaceError) or exc.connection_invalidated:
+        return unreachable(cause)
+    return SnapfleetError(f"the catalog refused a statement: {type(cause).__name__}", code="catalog_error")
+
+
+def unreachable(cause: BaseException | None) -> SnapfleetError:
+    """Why the catalog did not answer, without the DSN that libpq's own text may quote."""
+    text_of = str(cause)
+    if "password authentication failed" in text_of:
+        return Refused(
+            "the catalog's server refuses the password in CATALOG_URL", code="catalog_wrong_password"
+        )
+    if "does not exist" in text_of:
+        return Misconfigured(
+            "the database in CATALOG_URL does not exist",
+            code="catalog_missing",
+            hint="create it: createdb snapfleet; then run `snapfleet migrate`",
+        )
+    return Unreachable(
+        "the catalog does not answer",
+        code="catalog_unreachable",
+        hint="is the server in CATALOG_URL up, and reachable from here?",
+    )

@@ -1,0 +1,82 @@
+"""What the repository holds of each database: one row per chunk.
+
+    (absent) ──► storing ──► stored ──► deleting ──► (absent)
+                    ▲           └───────────┘
+                    └── a copy that meets the mark stores it again
+
+The row is written before the object, so that nothing can lie in the repository that nobody knows of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from shared.catalog.models import ChunkRow, SnapshotChunkRow, table
+from shared.catalog.statements import statement
+from shared.domain.manifest import Chunk
+
+CHUNK = table(ChunkRow)
+USED = table(SnapshotChunkRow)
+
+
+class Chunks:
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    def touch(self, database: str, sha256: str) -> Chunk | None:
+        """A stored chunk, kept from retention for another day; None when it must be stored."""
+        change = (
+            update(CHUNK)
+            .where(CHUNK.c.database == database, CHUNK.c.sha256 == sha256)
+            .where(CHUNK.c.state == "stored")
+            .values(touched_at=func.now())
+            .returning(CHUNK.c.sha256, CHUNK.c.raw_bytes, CHUNK.c.stored_bytes, CHUNK.c.stored_sha256)
+        )
+        row = self._db.execute(change).mappings().one_or_none()
+        return Chunk(**row) if row else None
+
+    def intend(self, database: str, chunk: Chunk) -> None:
+        """Note that a chunk is about to be stored."""
+        values = {
+            "raw_bytes": chunk.raw_bytes,
+            "stored_bytes": chunk.stored_bytes,
+            "stored_sha256": chunk.stored_sha256,
+            "state": "storing",
+        }
+        row = upsert(CHUNK).values(database=database, sha256=chunk.sha256, **values)
+        again = row.on_conflict_do_update(
+            index_elements=["database", "sha256"], set_=values | {"touched_at": func.now()}
+        )
+        self._db.execute(again)
+
+    def stored(self, database: str, sha256: str) -> None:
+        change = update(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256 == sha256)
+        self._db.execute(change.values(state="stored", touched_at=func.now()))
+
+    def distrust(self, database: str, sha256s: Collection[str]) -> None:
+        """Storage does not hold these as recorded: the next copy that needs them stores them again."""
+        change = update(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s)))
+        self._db.execute(change.values(state="storing"))
+
+    def mark_dead(self, database: str, *, grace: timedelta) -> Sequence[str]:
+        """Mark what no snapshot uses and no copy has touched for `grace`; all that is marked."""
+        rows = self._db.execute(statement("dead_chunks"), {"database": database, "grace": grace})
+        return list(rows.scalars())
+
+    def lock_dead(self, database: str, sha256s: Collection[str]) -> Sequence[str]:
+        """Of these, the ones still marked: locked until this transaction ends."""
+        query = (
+            select(CHUNK.c.sha256)
+            .where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s)))
+            .where(CHUNK.c.state == "deleting")
+            .order_by(CHUNK.c.sha256)
+            .with_for_update()
+        )
+        return list(self._db.execute(query).scalars())
+
+    def forget(self, database: str, sha256s: Collection[str]) -> None:
+        self._db.execute(delete(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s))))

@@ -1,0 +1,12 @@
+"""Alembic's entry: runs on the connection that `shared.catalog.migration` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from shared.catalog.models import Base
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=Base.metadata)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,284 @@
+"""The tables of the catalog: our own database, the record of everything.
+
+Rows never leave this room: the modules beside this one hand out the frozen values of `shared.domain`.
+Migrations in `migrations/` create exactly this; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.domain.job import JobKind, JobState, StepState
+from shared.domain.snapshot import Reason, SnapshotState
+
+
+class Base(DeclarativeBase):
+    # Named by rule, so that a later migration can name what it changes.
+    metadata = MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads a plain class attribute
+        str: Text(),
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(),
+        int: BigInteger(),
+    }
+
+
+def table(row: type[Base]) -> Table:
+    """The plain table behind a model: what statements are built from."""
+    found = row.__table__
+    if not isinstance(found, Table):
+        raise TypeError(f"{row.__name__} is not mapped to a table")
+    return found
+
+
+NOW = text("now()")
+EMPTY = text("'{}'::jsonb")
+
+
+def one_of(column: str, values: type[JobKind | JobState | StepState | SnapshotState | Reason]) -> str:
+    return f"{column} in ({', '.join(repr(str(v)) for v in values)})"
+
+
+class DatabaseRow(Base):
+    __tablename__ = "database"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    slots_until: Mapped[datetime] = mapped_column(server_default=NOW)
+    """Every slot at or before this moment is decided: made or missed."""
+    event_sequence: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class JobRow(Base):
+    __tablename__ = "job"
+
+    id: Mapped[str] = mapped_column(UUID(as_uuid=False), primary_key=True)
+    kind: Mapped[str]
+    database: Mapped[str] = mapped_column(ForeignKey("database.name"))
+    request: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    idempotency_key: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str] = mapped_column(server_default=text("'pending'"))
+    epoch: Mapped[int] = mapped_column(server_default=text("0"))
+    next_seq: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    rings: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    progress: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    result: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    not_before: Mapped[datetime] = mapped_column(server_default=NOW)
+    deadline_at: Mapped[datetime]
+    enqueued_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    lease_owner: Mapped[str | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("kind", JobKind), name="kind"),
+        CheckConstraint(one_of("state", JobState), name="state"),
+        CheckConstraint("epoch >= 0 and next_seq >= 1", name="counters"),
+        # I3: whatever messages say, at most one live job per database changes it.
+        Index(
+            "job_one_live_per_database",
+            "database",
+            unique=True,
+            postgresql_where=text(
+                "state in ('active', 'rolling_back') and kind in ('snapshot', 'restore', 'undo', 'prune')"
+            ),
+        ),
+        Index(
+            "job_unfinished_idx",
+            "not_before",
+            postgresql_where=text("state in ('pending', 'active', 'rolling_back')"),
+        ),
+        Index("job_database_created_at_idx", "database", text("created_at desc")),
+    )
+
+
+class JobStepRow(Base):
+    __tablename__ = "job_step"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default=text("'new'"))
+    data: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint(one_of("state", StepState), name="state"),)
+
+
+class PartRow(Base):
+    """A part of a copy or a load, with a lease of its own, so that lead and hands can share them."""
+
+    __tablename__ = "part"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    epoch: Mapped[int]
+    state: Mapped[str] = mapped_column(server_default=text("'new'"))
+    spec: Mapped[dict[str, Any]]
+    expected_bytes: Mapped[int]
+    done_bytes: Mapped[int] = mapped_column(server_default=text("0"))
+    result: Mapped[dict[str, Any] | None]
+    lease_until: Mapped[datetime | None]
+    lease_owner: Mapped[str | None]
+
+    __table_args__ = (CheckConstraint("state in ('new', 'taken', 'done')", name="state"),)
+
+
+class SnapshotRow(Base):
+    __tablename__ = "snapshot"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    database: Mapped[str] = mapped_column(ForeignKey("database.name"))
+    sequence: Mapped[int]
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
+    state: Mapped[str] = mapped_column(server_default=text("'copying'"))
+    reason: Mapped[str]
+    labels: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    pinned: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    taken_at: Mapped[datetime | None]
+    sealed_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    server_version: Mapped[str | None]
+    tool_version: Mapped[str | None]
+    raw_bytes: Mapped[int | None]
+    stored_bytes: Mapped[int | None]
+    new_bytes: Mapped[int | None]
+    row_count: Mapped[int | None]
+    table_rows: Mapped[dict[str, Any] | None]
+    duration_seconds: Mapped[float | None]
+    manifest_sha256: Mapped[str | None]
+    error: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        UniqueConstraint("database", "sequence"),
+        CheckConstraint(one_of("state", SnapshotState), name="state"),
+        CheckConstraint(one_of("reason", Reason), name="reason"),
+        CheckConstraint(
+            "state <> 'sealed' or (manifest_sha256 is not null and taken_at is not null)", name="sealed"
+        ),
+        Index(
+            "snapshot_newest_sealed_idx",
+            "database",
+            text("sequence desc"),
+            postgresql_where=text("state = 'sealed'"),
+        ),
+        Index("snapshot_taken_at_idx", "database", text("taken_at desc")),
+    )
+
+
+class SnapshotHoldRow(Base):
+    """A job that needs a snapshot to stay: retention leaves it alone until the job has ended."""
+
+    __tablename__ = "snapshot_hold"
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshot.id"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+
+
+class ChunkRow(Base):
+    __tablename__ = "chunk"
+
+    database: Mapped[str] = mapped_column(ForeignKey("database.name"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    raw_bytes: Mapped[int]
+    stored_bytes: Mapped[int]
+    stored_sha256: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default=text("'storing'"))
+    touched_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        CheckConstraint("state in ('storing', 'stored', 'deleting')", name="state"),
+        Index("chunk_touched_at_idx", "database", "touched_at"),
+    )
+
+
+class SnapshotChunkRow(Base):
+    __tablename__ = "snapshot_chunk"
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshot.id"), primary_key=True)
+    database: Mapped[str]
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["database", "sha256"], ["chunk.database", "chunk.sha256"]),
+        Index("snapshot_chunk_chunk_idx", "database", "sha256"),
+    )
+
+
+class SlotRow(Base):
+    """One due moment of a schedule; the unique key makes two beats harmless."""
+
+    __tablename__ = "slot"
+
+    database: Mapped[str] = mapped_column(ForeignKey("database.name"), primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(primary_key=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
+    """None: missed, because nobody was there to run it and a later one was due as well."""
+
+
+class ParkedRow(Base):
+    """A database that a swap took out of the way, kept for the undo window."""
+
+    __tablename__ = "parked"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    database: Mapped[str] = mapped_column(ForeignKey("database.name"))
+    parked_name: Mapped[str]
+    live_name: Mapped[str]
+    parked_oid: Mapped[int]
+    expires_at: Mapped[datetime]
+    dropped_at: Mapped[datetime | None]
+
+
+class OutboxRow(Base):
+    """Events, written in the transaction that they tell of; a relay publishes them in order."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    database: Mapped[str] = mapped_column(ForeignKey("database.name"))
+    sequence: Mapped[int]
+    type: Mapped[str]
+    job_id: Mapped[str | None] = mapped_column(UUID(as_uuid=False))
+    data: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    published_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("database", "sequence"),
+        Index("outbox_unpublished_idx", "id", postgresql_where=text("published_at is null")),
+    )

@@ -1,0 +1,56 @@
+"""Databases as the catalog knows them, and the slots of their schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from shared.catalog.models import DatabaseRow, SlotRow, table
+
+DATABASE = table(DatabaseRow)
+SLOT = table(SlotRow)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownDatabase:
+    name: str
+    created_at: datetime
+    slots_until: datetime
+
+
+class Schedules:
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    def know(self, names: Collection[str]) -> None:
+        """Make sure that every configured database has its row; its slots count from now on."""
+        rows = [{"name": name} for name in sorted(names)]
+        self._db.execute(upsert(DATABASE).on_conflict_do_nothing(), rows)
+
+    def lock(self, name: str) -> KnownDatabase:
+        """One database's row, locked until this transaction ends: two ticks take turns."""
+        query = select(DATABASE.c.name, DATABASE.c.created_at, DATABASE.c.slots_until)
+        row = self._db.execute(query.where(DATABASE.c.name == name).with_for_update()).mappings().one()
+        return KnownDatabase(**row)
+
+    def make_slot(self, name: str, *, due_at: datetime, job_id: str) -> bool:
+        """Give a slot its job; False when it was decided before."""
+        row = upsert(SLOT).values(database=name, due_at=due_at, job_id=job_id)
+        return self._db.execute(row.on_conflict_do_nothing()).rowcount == 1
+
+    def miss_slots(self, name: str, slots: Iterable[datetime]) -> None:
+        rows = [{"database": name, "due_at": due_at, "job_id": None} for due_at in slots]
+        if rows:
+            self._db.execute(upsert(SLOT).on_conflict_do_nothing(), rows)
+
+    def decided_until(self, name: str, moment: datetime) -> None:
+        change = update(DATABASE).where(DATABASE.c.name == name)
+        self._db.execute(change.values(slots_until=func.greatest(DATABASE.c.slots_until, moment)))
+
+    def missed(self, name: str) -> int:
+        query = select(func.count()).where(SLOT.c.database == name, SLOT.c.job_id.is_(None))
+        return int(self._db.execute(query).scalar_one())

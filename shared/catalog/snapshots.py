@@ -1,0 +1,170 @@
+"""Snapshots, what they hold on to, and who holds on to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from shared.catalog.models import JobRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow, table
+from shared.catalog.rows import to_snapshot
+from shared.domain.job import FINAL
+from shared.domain.manifest import Manifest
+from shared.domain.snapshot import Reason, Snapshot, SnapshotState
+
+SNAPSHOT = table(SnapshotRow)
+HOLD = table(SnapshotHoldRow)
+USED = table(SnapshotChunkRow)
+
+HIDDEN = (SnapshotState.DELETING, SnapshotState.DELETED)
+
+
+class Snapshots:
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    def begin(
+        self, snapshot_id: str, *, database: str, job_id: str, reason: Reason, labels: Mapping[str, str]
+    ) -> None:
+        """Note that a snapshot is asked for. Its sequence number is the next of its database."""
+        self._db.execute(text("select 1 from database where name = :name for update"), {"name": database})
+        newest = select(func.coalesce(func.max(SNAPSHOT.c.sequence), 0) + 1)
+        sequence = self._db.execute(newest.where(SNAPSHOT.c.database == database)).scalar_one()
+        self._db.execute(
+            insert(SNAPSHOT).values(
+                id=snapshot_id,
+                database=database,
+                sequence=sequence,
+                job_id=job_id,
+                reason=reason,
+                labels=dict(labels),
+            )
+        )
+
+    def seal(
+        self,
+        manifest: Manifest,
+        *,
+        manifest_sha256: str,
+        new_bytes: int,
+        duration_seconds: float,
+    ) -> bool:
+        """Make a snapshot count. False when it is not being copied any more."""
+        change = (
+            update(SNAPSHOT)
+            .where(SNAPSHOT.c.id == manifest.id, SNAPSHOT.c.state == SnapshotState.COPYING)
+            .values(
+                state=SnapshotState.SEALED,
+                taken_at=manifest.taken_at,
+                sealed_at=func.now(),
+                server_version=manifest.source.server_version,
+                tool_version=manifest.source.tool_version,
+                raw_bytes=manifest.raw_bytes,
+                stored_bytes=manifest.stored_bytes,
+                new_bytes=new_bytes,
+                row_count=manifest.row_count,
+                table_rows={f"{t.schema}.{t.name}": t.row_count for t in manifest.tables},
+                duration_seconds=duration_seconds,
+                manifest_sha256=manifest_sha256,
+            )
+        )
+        if self._db.execute(change).rowcount != 1:
+            return False
+        chunks = [
+            {"snapshot_id": manifest.id, "database": manifest.database, "sha256": sha256}
+            for sha256 in manifest.distinct_chunks
+        ]
+        self._db.execute(upsert(USED).on_conflict_do_nothing(), chunks)
+        return True
+
+    def fail(self, snapshot_id: str, *, error: Mapping[str, Any] | None) -> None:
+        """A snapshot that will not be sealed any more; one that is sealed stays so."""
+        change = (
+            update(SNAPSHOT)
+            .where(SNAPSHOT.c.id == snapshot_id, SNAPSHOT.c.state == SnapshotState.COPYING)
+            .values(state=SnapshotState.FAILED, failed_at=func.now(), error=error and dict(error))
+        )
+        self._db.execute(change)
+
+    def hide(self, snapshot_ids: Collection[str]) -> None:
+        """First of all: what is being deleted is seen and used by nobody."""
+        change = (
+            update(SNAPSHOT)
+            .where(SNAPSHOT.c.id.in_(list(snapshot_ids)))
+            .where(SNAPSHOT.c.state.in_([SnapshotState.SEALED, SnapshotState.FAILED]))
+            .where(~SNAPSHOT.c.pinned)
+            .values(state=SnapshotState.DELETING)
+        )
+        self._db.execute(change)
+
+    def forget_chunks(self, snapshot_id: str) -> None:
+        """Let go of its chunks, once its manifest is gone."""
+        self._db.execute(delete(USED).where(USED.c.snapshot_id == snapshot_id))
+
+    def bury(self, snapshot_id: str) -> None:
+        """The tombstone: nothing of it is stored any more."""
+        change = update(SNAPSHOT).where(
+            SNAPSHOT.c.id == snapshot_id, SNAPSHOT.c.state == SnapshotState.DELETING
+        )
+        self._db.execute(change.values(state=SnapshotState.DELETED, deleted_at=func.now()))
+
+    def set_pinned(self, snapshot_id: str, *, pinned: bool) -> bool:
+        change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id, SNAPSHOT.c.state.not_in(HIDDEN))
+        return self._db.execute(change.values(pinned=pinned)).rowcount == 1
+
+    def hold(self, snapshot_id: str, *, job_id: str) -> bool:
+        """Keep a sealed snapshot from retention until the job has ended; False if it is not there.
+
+        The row is locked first, so that hiding and holding cannot both win.
+        """
+        query = select(SNAPSHOT.c.id).where(
+            SNAPSHOT.c.id == snapshot_id, SNAPSHOT.c.state == SnapshotState.SEALED
+        )
+        if self._db.execute(query.with_for_update()).one_or_none() is None:
+            return False
+        hold = upsert(HOLD).values(snapshot_id=snapshot_id, job_id=job_id)
+        self._db.execute(hold.on_conflict_do_nothing())
+        return True
+
+    def held(self, database: str) -> frozenset[str]:
+        """Snapshots that an unfinished job needs."""
+        job = table(JobRow)
+        query = (
+            select(HOLD.c.snapshot_id)
+            .join(job, job.c.id == HOLD.c.job_id)
+            .where(job.c.database == database, job.c.state.not_in(list(FINAL)))
+        )
+        return frozenset(self._db.execute(query).scalars())
+
+    def get(self, snapshot_id: str) -> Snapshot | None:
+        query = select(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
+        row = self._db.execute(query).mappings().one_or_none()
+        return to_snapshot(row) if row else None
+
+    def of_job(self, job_id: str) -> Snapshot | None:
+        query = select(SNAPSHOT).where(SNAPSHOT.c.job_id == job_id)
+        row = self._db.execute(query).mappings().one_or_none()
+        return to_snapshot(row) if row else None
+
+    def newest_sealed(self, database: str, *, at: datetime | None = None) -> Snapshot | None:
+        """The newest sealed one; with `at`, of those taken at or before that moment."""
+        query = select(SNAPSHOT).where(
+            SNAPSHOT.c.database == database, SNAPSHOT.c.state == SnapshotState.SEALED
+        )
+        if at is not None:
+            query = query.where(SNAPSHOT.c.taken_at <= at)
+        newest = query.order_by(SNAPSHOT.c.sequence.desc()).limit(1)
+        row = self._db.execute(newest).mappings().one_or_none()
+        return to_snapshot(row) if row else None
+
+    def listing(self, *, database: str | None = None, with_hidden: bool = False) -> Sequence[Snapshot]:
+        """The newest first; those being deleted and the tombstones only on request."""
+        query = select(SNAPSHOT).order_by(SNAPSHOT.c.database, SNAPSHOT.c.sequence.desc())
+        if database is not None:
+            query = query.where(SNAPSHOT.c.database == database)
+        if not with_hidden:
+            query = query.where(SNAPSHOT.c.state.not_in(HIDDEN))
+        return [to_snapshot(row) for row in self._db.execute(query).mappings()]

@@ -1,0 +1,153 @@
+"""A job: one accepted request as a row, and the short ordered list of steps that it runs through.
+
+    pending ──► active ──► succeeded
+       │          │
+       │          └──────► rolling_back ──► rolled_back | failed | cancelled
+       └─────────────────► failed | cancelled
+
+The row is the job; the Celery message that starts a step is only a doorbell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class JobKind(StrEnum):
+    SNAPSHOT = "snapshot"
+    RESTORE = "restore"
+    UNDO = "undo"
+    PRUNE = "prune"
+
+
+class JobState(StrEnum):
+    PENDING = "pending"
+    ACTIVE = "active"
+    ROLLING_BACK = "rolling_back"
+    SUCCEEDED = "succeeded"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({JobState.SUCCEEDED, JobState.ROLLED_BACK, JobState.FAILED, JobState.CANCELLED})
+
+
+class StepState(StrEnum):
+    NEW = "new"
+    DOING = "doing"
+    DONE = "done"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saga:
+    """What a kind of job consists of: step names in order, its queue, and how long it may take."""
+
+    steps: tuple[str, ...]
+    queue: str
+    deadline: timedelta
+    ends_undone: JobState
+    """The final state when its started steps were undone."""
+
+
+SAGAS: Mapping[JobKind, Saga] = {
+    JobKind.SNAPSHOT: Saga(
+        steps=("copy", "seal"),
+        queue="jobs",
+        deadline=timedelta(hours=24),
+        ends_undone=JobState.FAILED,
+    ),
+    JobKind.RESTORE: Saga(
+        steps=("plan", "create", "load", "build", "prove", "swap", "settle"),
+        queue="restore",
+        deadline=timedelta(hours=48),
+        ends_undone=JobState.ROLLED_BACK,
+    ),
+    JobKind.UNDO: Saga(
+        steps=("swap", "settle"),
+        queue="restore",
+        deadline=timedelta(hours=1),
+        ends_undone=JobState.ROLLED_BACK,
+    ),
+    JobKind.PRUNE: Saga(
+        steps=("prune",),
+        queue="jobs",
+        deadline=timedelta(hours=24),
+        ends_undone=JobState.FAILED,
+    ),
+}
+
+MAX_ATTEMPTS = 5
+"""How often a step may fail for a passing reason, or lose its worker, before the job gives up."""
+
+CONTROL_QUEUE = "control"
+PARTS_QUEUE = "parts"
+QUEUES = (CONTROL_QUEUE, "jobs", "restore", PARTS_QUEUE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    seq: int
+    name: str
+    state: StepState
+    data: Mapping[str, Any]
+    """What the step recorded before its side effects, for its own second run and for its undo."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row. Times are the catalog server's, in UTC."""
+
+    id: str
+    kind: JobKind
+    database: str
+    request: Mapping[str, Any]
+    idempotency_key: str
+    state: JobState
+    epoch: int
+    next_seq: int
+    attempts: int
+    cancel_requested: bool
+    progress: Mapping[str, Any]
+    result: Mapping[str, Any]
+    error: Mapping[str, str | None] | None
+    created_at: datetime
+    not_before: datetime
+    deadline_at: datetime
+    enqueued_at: datetime | None
+    lease_until: datetime | None
+    lease_owner: str | None
+    finished_at: datetime | None
+
+    @property
+    def step(self) -> str | None:
+        """The step that runs now or next; None when none is left."""
+        steps = SAGAS[self.kind].steps
+        return steps[self.next_seq - 1] if self.next_seq <= len(steps) else None
+
+    @property
+    def remaining(self) -> tuple[tuple[int, str], ...]:
+        """The steps still to do, as (seq, name)."""
+        return tuple(enumerate(SAGAS[self.kind].steps, start=1))[self.next_seq - 1 :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A request as it is handed in; the id comes from the caller."""
+
+    id: str
+    kind: JobKind
+    database: str
+    request: Mapping[str, Any]
+    idempotency_key: str

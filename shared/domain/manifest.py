@@ -1,0 +1,182 @@
+"""The manifest: the JSON that makes a snapshot real. Written last, never changed.
+
+`docs/repository-format.md` describes every field; `FORMAT` grows when a reader must know better.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from shared.domain.parts import PartSpec
+from shared.errors import Damaged
+
+T = TypeVar("T")
+
+FORMAT = 1
+
+MAX_CHUNK_BYTES = 64 * 1024 * 1024
+"""No chunk of any writer holds more raw bytes than this: what a reader must be ready to hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One object: `sha256` names it by its raw bytes; `stored_*` are of the zstd frame in storage."""
+
+    sha256: str
+    raw_bytes: int
+    stored_bytes: int
+    stored_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    spec: PartSpec
+    row_count: int
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCount:
+    schema: str
+    name: str
+    row_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequencePosition:
+    schema: str
+    name: str
+    last_value: int
+    is_called: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the snapshot came from, and what the target must offer to take it back."""
+
+    system_identifier: str
+    dbname: str
+    server_version: str
+    server_version_num: int
+    tool_version: str
+    encoding: str
+    locale_provider: str
+    collate: str
+    ctype: str
+    locale: str | None
+    collation_version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One `ALTER DATABASE … SET` or, with a role, `ALTER ROLE … IN DATABASE … SET`."""
+
+    role: str | None
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """One privilege on the database itself; an empty grantee is PUBLIC."""
+
+    grantee: str
+    privilege: str
+    grantable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Properties:
+    """What belongs to the database and that no archive carries."""
+
+    owner: str
+    comment: str | None
+    connection_limit: int
+    grants: tuple[Grant, ...] | None
+    """None: the ACL was never changed from PostgreSQL's default."""
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    format: int
+    id: str
+    database: str
+    taken_at: datetime
+    source: Source
+    properties: Properties
+    roles: tuple[str, ...]
+    """Every role that owns something or is granted something: needed on the target."""
+    extensions: tuple[str, ...]
+    archive: tuple[Chunk, ...]
+    parts: tuple[Part, ...]
+    tables: tuple[TableCount, ...]
+    sequences: tuple[SequencePosition, ...]
+
+    @property
+    def chunks(self) -> Iterator[Chunk]:
+        """Every chunk, in order, repeated where it is used more than once."""
+        yield from self.archive
+        for part in self.parts:
+            yield from part.chunks
+
+    @property
+    def distinct_chunks(self) -> dict[str, Chunk]:
+        return {chunk.sha256: chunk for chunk in self.chunks}
+
+    @property
+    def raw_bytes(self) -> int:
+        return sum(chunk.raw_bytes for chunk in self.chunks)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(chunk.stored_bytes for chunk in self.distinct_chunks.values())
+
+    @property
+    def row_count(self) -> int:
+        return sum(table.row_count for table in self.tables)
+
+
+MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as it is stored: JSON, UTF-8, one space of indentation for whoever reads it by hand."""
+    return MANIFEST.dump_json(manifest, indent=1) + b"\n"
+
+
+def decode(body: bytes, *, sha256: str | None) -> Manifest:
+    """Read a manifest back; Damaged if it is not the one recorded or not one at all."""
+    if sha256 is not None and hashlib.sha256(body).hexdigest() != sha256:
+        raise Damaged(
+            "the manifest is not the one that was sealed: its hash differs",
+            code="manifest_damaged",
+            hint="restore another snapshot; `snapfleet snapshot list` shows them",
+        )
+    try:
+        manifest = MANIFEST.validate_json(body)
+    except ValidationError as exc:
+        raise Damaged("the manifest cannot be read", code="manifest_damaged") from exc
+    if manifest.format > FORMAT:
+        raise Damaged(
+            f"the manifest has format {manifest.format}, and this release reads up to {FORMAT}",
+            code="manifest_too_new",
+            hint="upgrade snapfleet",
+        )
+    return manifest
+
+
+def plain(value: Any, of: type[Any]) -> Any:
+    """A dataclass of this module as JSON-ready values, for a row's jsonb column."""
+    return TypeAdapter(of).dump_python(value, mode="json")
+
+
+def parse(value: Any, of: type[T]) -> T:
+    """What `plain` wrote, read back."""
+    return TypeAdapter(of).validate_python(value)
