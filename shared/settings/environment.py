@@ -1,0 +1,122 @@
+"""The settings that come from environment variables, named as the fields in capitals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import ConfigDict
+
+from shared.settings.fields import Declared, about, setting
+from shared.settings.values import (
+    Bucket,
+    Dsn,
+    Duration,
+    LogFormat,
+    LogLevel,
+    Name,
+    Prefix,
+    RedisUrl,
+    Whole,
+)
+
+A_DSN = "postgresql://user:password@host:5432/dbname, or host=… dbname=…"
+A_REDIS_URL = "redis://:password@host:6379/0, rediss://… for TLS or unix://…"
+
+
+class Environment(Declared):
+    """What the environment says. A variable that is empty counts as not set."""
+
+    model_config = ConfigDict(alias_generator=str.upper)
+
+    snapfleet_config: str | None = setting(
+        None,
+        meaning="The configuration file. Without it `snapfleet.toml` in the working folder is read if it is there.",
+        right="the path of a TOML file",
+        otherwise="./snapfleet.toml",
+    )
+    database_url: Dsn | None = setting(
+        None,
+        meaning="The database to protect, where the file declares none.",
+        right=A_DSN,
+        secret=True,
+    )
+    database_name: Name | None = setting(
+        None,
+        meaning="What the database of `DATABASE_URL` is called here: in commands, in the repository, in the catalog.",
+        right="a name of a-z, 0-9, - and _, at most 63, the first a letter or a digit",
+        otherwise="the dbname of `DATABASE_URL` if it is such a name, else main",
+    )
+    catalog_url: Dsn | None = setting(
+        None,
+        meaning="Snapfleet's own PostgreSQL database. Never one that it protects: a restore would take the record of itself back.",
+        right=A_DSN,
+        otherwise="required, here or in the file",
+        secret=True,
+    )
+    redis_url: RedisUrl | None = setting(
+        None,
+        meaning="The Redis or Valkey that carries messages and locks.",
+        right=A_REDIS_URL,
+        otherwise="required, here or in the file",
+        secret=True,
+    )
+    s3_bucket: Bucket | None = setting(
+        None,
+        meaning="The bucket for snapshots. Where and as whom is said by the usual `AWS_*` variables, `AWS_ENDPOINT_URL_S3` included. It, `SNAPSHOT_DIR` or both must be set; with both each snapshot is stored in both.",
+        right="the name of a bucket: 3 to 63 of a-z, 0-9, . and -",
+    )
+    s3_prefix: Prefix | None = setting(
+        None,
+        meaning="What every key in the bucket begins with.",
+        right="segments of letters, digits and !_.*'()- with / between them",
+        otherwise="nothing",
+    )
+    snapshot_dir: str | None = setting(
+        None,
+        meaning="The folder for snapshots. A relative path starts at the working folder. Made when first written to.",
+        right="the path of a folder",
+    )
+    pg_bin_dir: str | None = setting(
+        None,
+        meaning="Where to look first for pg_dump, pg_restore and psql.",
+        right="the path of a folder that exists",
+        otherwise="the system's, then the wheels'",
+    )
+    lease_seconds: Whole = setting(
+        60,
+        meaning="How long a worker that has died keeps its job.",
+        right="a whole number from 3 to 3600",
+        ge=3,
+        le=3600,
+    )
+    worker_concurrency: Whole = setting(
+        2,
+        meaning="How many jobs and parts one worker works on at a time.",
+        right="a whole number from 1 to 64",
+        ge=1,
+        le=64,
+    )
+    log_level: LogLevel = setting(
+        "info", meaning="The least that is logged.", right="debug, info, warning or error"
+    )
+    log_format: LogFormat = setting(
+        "auto",
+        meaning="One JSON line an event, or lines for people; auto is for people on a terminal.",
+        right="auto, json or console",
+    )
+    restore_as_superuser: bool = setting(
+        False,
+        meaning="Whether a restore may run as a superuser. The code in a snapshot then runs as one.",
+        right="true or false",
+    )
+    undo_window: Duration = setting(
+        "24h",
+        meaning="How long after a restore the database it replaced is kept, so that `snapfleet undo` takes seconds.",
+        right="a number and a unit s, m, h or d: 24h",
+    )
+
+
+def given(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are ours and not empty."""
+    names = (about(name, field).name for name, field in Environment.model_fields.items())
+    return {name: environ[name] for name in names if environ.get(name, "").strip()}

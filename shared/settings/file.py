@@ -1,0 +1,192 @@
+"""The settings that come from `snapfleet.toml`. No secret stands in it: it names where they are."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.errors import Misconfigured
+from shared.settings.environment import A_DSN
+from shared.settings.fields import Declared, setting
+from shared.settings.values import (
+    Bucket,
+    Duration,
+    Interval,
+    Name,
+    Prefix,
+    SecretFile,
+    Size,
+    Variable,
+    Whole,
+)
+
+DEFAULT_NAME = "snapfleet.toml"
+A_VARIABLE = "the name of an environment variable that holds it: letters, digits and _"
+A_FILE = "the path of a file that holds nothing else"
+
+
+class Keep(Declared):
+    """What retention keeps."""
+
+    last: Whole = setting(
+        10,
+        meaning="How many sealed snapshots to keep.",
+        right="a whole number from 1 to 100000",
+        ge=1,
+        le=100_000,
+    )
+
+
+class DeclaredDatabase(Declared):
+    """One `[[databases]]`."""
+
+    name: Name = setting(
+        ...,
+        meaning="What it is called here: in commands, in the repository, in the catalog.",
+        right="a name of a-z, 0-9, - and _, at most 63, the first a letter or a digit",
+    )
+    url_env: Variable | None = setting(
+        None,
+        meaning=f"The environment variable that holds its connection string: {A_DSN}.",
+        right=A_VARIABLE,
+        otherwise="required, or `url_file`",
+        secret=True,
+    )
+    url_file: SecretFile | None = setting(
+        None,
+        meaning="The file that holds its connection string. A relative path starts at the configuration file.",
+        right=A_FILE,
+        otherwise="required, or `url_env`",
+        secret=True,
+    )
+    every: Interval | None = setting(
+        None,
+        meaning="The time between two snapshots. Databases of one interval are spread over it by their names.",
+        right="a number and a unit s, m, h or d, at least 1m: 6h",
+        otherwise="6h, if there is no `cron`",
+    )
+    cron: str | None = setting(
+        None,
+        meaning="When to take snapshots, in place of `every`.",
+        right="minute hour day-of-month month day-of-week: 30 2 * * *",
+    )
+    zone: str | None = setting(
+        None,
+        meaning="The time zone that `cron` is read in. What falls into an hour that is skipped or repeated runs once.",
+        right="an IANA name: Europe/Berlin",
+        otherwise="UTC",
+    )
+    keep: Keep = setting(Keep(), meaning="What retention keeps.", right="a table: { last = 10 }")
+    part_size: Size = setting(
+        "64MiB",
+        meaning="How much of a large table is one unit of work.",
+        right="KiB, MiB or GiB from 1MiB to 1GiB, a multiple of 8KiB: 64MiB",
+    )
+    compression_level: Whole = setting(
+        1, meaning="zstd's level.", right="a whole number from 1 to 19", ge=1, le=19
+    )
+    parallelism: Whole = setting(
+        2,
+        meaning="How many workers copy or load one snapshot together.",
+        right="a whole number from 1 to 64",
+        ge=1,
+        le=64,
+    )
+    undo_window: Duration | None = setting(
+        None,
+        meaning="How long after a restore the database it replaced is kept.",
+        right="a number and a unit s, m, h or d: 24h",
+        otherwise="`UNDO_WINDOW`",
+    )
+
+
+class File(Declared):
+    """The whole file."""
+
+    catalog_url_env: Variable | None = setting(
+        None,
+        meaning="The environment variable that holds the catalog's connection string.",
+        right=A_VARIABLE,
+        secret=True,
+    )
+    catalog_url_file: SecretFile | None = setting(
+        None, meaning="The file that holds the catalog's connection string.", right=A_FILE, secret=True
+    )
+    redis_url_env: Variable | None = setting(
+        None, meaning="The environment variable that holds Redis's URL.", right=A_VARIABLE, secret=True
+    )
+    redis_url_file: SecretFile | None = setting(
+        None, meaning="The file that holds Redis's URL.", right=A_FILE, secret=True
+    )
+    bucket: Bucket | None = setting(
+        None, meaning="As `S3_BUCKET`.", right="the name of a bucket: 3 to 63 of a-z, 0-9, . and -"
+    )
+    prefix: Prefix | None = setting(
+        None,
+        meaning="As `S3_PREFIX`.",
+        right="segments of letters, digits and !_.*'()- with / between them",
+        otherwise="nothing",
+    )
+    folder: str | None = setting(
+        None,
+        meaning="As `SNAPSHOT_DIR`. A relative path starts at the configuration file.",
+        right="the path of a folder",
+    )
+    databases: tuple[DeclaredDatabase, ...] = setting(
+        (),
+        meaning="The databases to protect; `DATABASE_URL` is then none of them.",
+        right="[[databases]] tables",
+    )
+
+
+def read(cwd: Path, named: str | None) -> tuple[dict[str, Any], Path]:
+    """The file's tables as they stand, and the folder that its paths start at.
+
+    Misconfigured if it was named and is not there, or is no TOML.
+    """
+    path = cwd / (named or DEFAULT_NAME)
+    if named is None and not path.exists():
+        return {}, cwd
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), path.parent
+    except OSError as exc:
+        raise Misconfigured(
+            f"SNAPFLEET_CONFIG: {str(path)!r} cannot be read: {exc.strerror}",
+            hint="give the path of a TOML file",
+        ) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        where = f": {exc}" if isinstance(exc, tomllib.TOMLDecodeError) else ""
+        raise Misconfigured(
+            f"{path.name} is no TOML{where}", hint="correct that line, see docs/configuration.md"
+        ) from exc
+
+
+def secret(
+    table: Declared, key: str, *, label: str, environ: Mapping[str, str], folder: Path
+) -> tuple[str, str] | None:
+    """What `<key>_env` or `<key>_file` leads to, and the name of the one that did; None if neither is set."""
+    variable: str | None = getattr(table, f"{key}_env")
+    path: str | None = getattr(table, f"{key}_file")
+    if variable is not None and path is not None:
+        raise Misconfigured(f"{label}_env: {label}_file is set too", hint="keep one of the two")
+    if variable is not None:
+        if not environ.get(variable, "").strip():
+            raise Misconfigured(
+                f"{label}_env: {variable!r} is not set in the environment",
+                hint=f"set {variable}, or name another",
+            )
+        return environ[variable].strip(), f"{label}_env"
+    if path is None:
+        return None
+    try:
+        text = (folder / path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise Misconfigured(
+            f"{label}_file: {path!r} cannot be read: {reason}", hint=f"give {A_FILE}"
+        ) from exc
+    if not text:
+        raise Misconfigured(f"{label}_file: {path!r} is empty", hint=f"give {A_FILE}")
+    return text, f"{label}_file"

@@ -1,0 +1,80 @@
+"""All settings of a process, read once, valid, and of plain values that travel down without them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import SecretStr
+
+from shared.domain.database import Database
+from shared.errors import NotFound
+from shared.settings.fields import first_of
+from shared.settings.sources import Sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a process was told. `repr` shows no secret. At least one of `bucket` and `folder` is set."""
+
+    databases: tuple[Database, ...]
+    catalog_url: SecretStr
+    redis_url: SecretStr
+    bucket: str | None
+    prefix: str
+    """What every key begins with, without a / at either end; empty for nothing."""
+    folder: Path | None
+    pg_bin_dir: Path | None
+    lease: timedelta
+    worker_concurrency: int
+    log_level: Literal["debug", "info", "warning", "error"]
+    log_format: Literal["auto", "json", "console"]
+    restore_as_superuser: bool
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings of this process."""
+        return cls.load(os.environ, Path.cwd())  # noqa: TID251 -- the one place that reads it
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], cwd: Path) -> Self:
+        """The settings that these variables, and the file that they or `cwd` lead to, amount to.
+
+        Misconfigured names the first setting that is wrong, its value unless secret, and in the hint
+        what would be right.
+        """
+        sources = Sources.read(environ, cwd)
+        said = sources.environment
+        databases = sources.databases()
+        catalog_url, redis_url = sources.catalog_url(databases), sources.redis_url()
+        folder, pg_bin_dir = sources.snapshot_folder(), sources.pg_bin_dir()
+        if sources.problems or catalog_url is None or redis_url is None:
+            raise first_of(sources.problems)
+        return cls(
+            databases=databases,
+            catalog_url=catalog_url,
+            redis_url=redis_url,
+            bucket=sources.bucket(),
+            prefix=sources.prefix(),
+            folder=folder,
+            pg_bin_dir=pg_bin_dir,
+            lease=timedelta(seconds=said.lease_seconds),
+            worker_concurrency=said.worker_concurrency,
+            log_level=said.log_level,
+            log_format=said.log_format,
+            restore_as_superuser=said.restore_as_superuser,
+        )
+
+    def database(self, name: str) -> Database:
+        """The database of this name; NotFound otherwise."""
+        found = next((each for each in self.databases if each.name == name), None)
+        if found is None:
+            known = ", ".join(each.name for each in self.databases)
+            raise NotFound(
+                f"there is no database {name!r}", code="unknown_database", hint=f"there is: {known}"
+            )
+        return found
