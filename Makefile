@@ -1,0 +1,52 @@
+# Needs Python 3.11 or newer and make, nothing else. `make help` lists what there is.
+PYTHON ?= python3
+VENV ?= .venv
+DIST ?= dist
+BIN := $(VENV)/bin
+# The mark of an environment that is up to date. `SETUP=` says that VENV is somebody else's and complete.
+SETUP ?= $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check build lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(SETUP)  ## make the virtual environment, everything pinned by hash
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $(PYTHON) is older than 3.11"; \
+		echo "hint: make PYTHON=/path/to/a/newer/python3 …"; exit 1; }
+	@echo "Setting up $(VENV) (once) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(SETUP)  ## snapshot a real database on the fleet, lose it, bring it back
+	@$(BIN)/snapfleet demo
+
+up: $(SETUP)  ## run the embedded fleet until Ctrl-C
+	@$(BIN)/snapfleet up
+
+test: $(SETUP)  ## run all tests against real servers (ARGS="-k name" picks some)
+	@$(BIN)/pytest $(ARGS)
+
+check: $(SETUP)  ## formatter, linter, types, import rules, installed packages
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/uv pip check --quiet --python $(BIN)/python
+
+build: $(SETUP)  ## build the wheel into dist/
+	@$(BIN)/python -m hatchling build -t wheel -d $(DIST)
+
+lock: $(SETUP)  ## pin what pyproject.toml asks for; a pin moves only where it has to
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
+		--no-emit-index-url pyproject.toml -o requirements.lock
+
+clean:  ## remove what can be made again; .snapfleet, which holds data, stays
+	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
