@@ -1,0 +1,183 @@
+"""pg_dump and pg_restore: how they are called, and what their complaints mean.
+
+Neither is given a database's name as an argument: `PGDATABASE` carries it, and pg_restore's empty
+`--dbname=` makes libpq take it from there, in its parallel workers too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final, Literal
+
+from shared.errors import Busy, NotFound, Permanent, Refused, SnapfleetError, Transient, Unreachable
+from shared.postgres import process
+from shared.postgres.credentials import environment, private_pgpass
+from shared.postgres.dsn import Dsn
+from shared.postgres.process import ToolFailed
+from shared.postgres.tools import Tools
+
+LOCK_WAIT: Final = timedelta(seconds=30)
+
+# A role or database may set these for its sessions, and each of them can end a restore half-way.
+_OVERRIDES: Final = (
+    "statement_timeout=0",
+    "lock_timeout=0",
+    "idle_in_transaction_session_timeout=0",
+    "default_transaction_read_only=off",
+)
+_OVERRIDES_FROM_17: Final = ("transaction_timeout=0",)
+
+_CLIENT: Final = "install postgresql-client of the server's major version, or set PG_BIN_DIR to its folder"
+_LOGIN: Final = "check user, password and name in the database's URL"
+_CONNECTIONS: Final = "raise max_connections or lower parallelism"
+_RIGHTS: Final = "grant the role pg_read_all_data, or make it the owner"
+_LOCK: Final = "a session holds a conflicting lock: look for running DDL"
+
+# What a tool says (the client's words are English here, the server's where its lc_messages are), and what
+# that means: our class, code and hint. The first match counts, so causes stand before effects.
+FAILURES: Final[tuple[tuple[str, type[SnapfleetError], str, str | None], ...]] = (
+    (r"SSL support is not compiled in", Refused, "client_without_tls", _CLIENT),
+    (r"no pg_hba\.conf entry .*no encryption", Refused, "client_without_tls", _CLIENT),
+    (r"no pg_hba\.conf entry", Refused, "wrong_password", "add an entry to the server's pg_hba.conf"),
+    (r"server version mismatch", Refused, "client_too_old", _CLIENT),
+    (r"unsupported version \(.*\) in file header", Refused, "client_too_old", _CLIENT),
+    (r"authentication failed|no password supplied", Refused, "wrong_password", _LOGIN),
+    (r"FATAL: +database .* does not exist", NotFound, "database_missing", _LOGIN),
+    (r"too many clients|too many connections", Unreachable, "too_many_connections", _CONNECTIONS),
+    (r"remaining connection slots", Unreachable, "too_many_connections", _CONNECTIONS),
+    (r"Connection refused|Is the server running", Unreachable, "source_unreachable", None),
+    (r"could not translate host name|timeout expired", Unreachable, "source_unreachable", None),
+    (r"terminating connection", Unreachable, "source_unreachable", None),
+    (r"server closed the connection|connection to server was lost", Unreachable, "source_unreachable", None),
+    (r"could not receive data|no connection to the server", Unreachable, "source_unreachable", None),
+    (r"database system is (starting up|shutting down|in rec)", Unreachable, "source_unreachable", None),
+    (r"row-level security", Refused, "insufficient_rights", "give the role BYPASSRLS, or the table to it"),
+    (r"permission denied for|must be (owner|member) of", Refused, "insufficient_rights", _RIGHTS),
+    (r"must be able to SET ROLE|permission denied to", Refused, "insufficient_rights", _RIGHTS),
+    (r"canceling statement due to lock timeout", Busy, "lock_timeout", _LOCK),
+    (r"could not obtain lock", Busy, "lock_timeout", _LOCK),
+    (r"due to conflict with recovery", Transient, "standby_conflict", "snapshot the primary"),
+    (r"invalid snapshot identifier|could not import the .*snapshot", Transient, "snapshot_lost", None),
+    (r"snapshot \S+ does not exist", Transient, "snapshot_lost", "the session that exported it has ended"),
+    (r"cache lookup failed|could not open relation with OID", Transient, "schema_changed", "DDL was running"),
+    (r"No space left on device", Transient, "disk_full", "free space on the PostgreSQL server"),
+)
+
+
+@contextmanager
+def dump(
+    tools: Tools,
+    dsn: Dsn,
+    *,
+    snapshot: str,
+    without_data_of: Sequence[tuple[str, str]],
+    application_name: str,
+    lock_wait: timedelta = LOCK_WAIT,
+    while_running: Callable[[], None] | None = None,
+) -> Generator[Iterator[bytes]]:
+    """The uncompressed archive of the database as the exported snapshot sees it, in pieces.
+
+    The tables of `without_data_of` (schema, name) are in it with everything but their rows. As with
+    `process.stream` only the end of the iterator says that the archive is whole; everything that can go
+    wrong is raised from there, as `FAILURES` says. It waits `lock_wait` for a table's
+    lock. `while_running` stops it by raising.
+    """
+    argv = [
+        str(tools.pg_dump),
+        "--format=custom",
+        "--compress=0",
+        "--no-password",
+        f"--snapshot={snapshot}",
+        f"--lock-wait-timeout={int(lock_wait / timedelta(milliseconds=1))}",
+        *(f"--exclude-table-data={_exactly(s)}.{_exactly(t)}" for s, t in without_data_of),
+    ]
+    if not all(name.isascii() for pair in without_data_of for name in pair):
+        # pg_dump reads its arguments in the database's encoding unless told, and where a name does not
+        # match it would put the rows into the archive, beside the parts that hold them already.
+        argv.append("--encoding=UTF8")
+    with private_pgpass(dsn) as pgpass:
+        env = environment(dsn, pgpass=pgpass, application_name=application_name)
+        with process.stream(argv, env=env, pass_fds=_given(pgpass), while_running=while_running) as pieces:
+            yield _translating(pieces, dsn)
+
+
+def restore(
+    tools: Tools,
+    dsn: Dsn,
+    *,
+    archive_fd: int,
+    section: Literal["pre-data", "data", "post-data"],
+    jobs: int,
+    application_name: str,
+    while_running: Callable[[], None] | None = None,
+) -> None:
+    """Restore one section of an archive into the database of `dsn`, stopping at the first error.
+
+    `archive_fd` is a file, which may be nameless; each of the `jobs` opens it anew, so its position is
+    of no matter. Owners and grants are restored. Raises as `dump` does. `while_running` stops it by
+    raising; what was restored until then stays.
+    """
+    argv = [
+        str(tools.pg_restore),
+        "--exit-on-error",
+        "--format=custom",
+        "--no-password",
+        f"--section={section}",
+        f"--jobs={jobs}",
+        "--dbname=",
+        f"/proc/self/fd/{archive_fd}",
+    ]
+    # By the rule of choice, tools of 17 and later only ever meet such servers, and older ones never.
+    overrides = _OVERRIDES + (_OVERRIDES_FROM_17 if tools.major >= 17 else ())  # noqa: PLR2004 - said above
+    with private_pgpass(dsn) as pgpass, _translated(dsn):
+        env = environment(
+            dsn,
+            pgpass=pgpass,
+            application_name=application_name,
+            options=" ".join(f"-c {setting}" for setting in overrides),
+        )
+        process.run(argv, env=env, pass_fds=(archive_fd, *_given(pgpass)), while_running=while_running)
+
+
+def failure(exc: ToolFailed, where: str) -> SnapfleetError:
+    """What a tool's end means. The line that says it is kept, for it names the object."""
+    for pattern, kind, code, hint in FAILURES:
+        if match := re.search(f"^.*(?:{pattern}).*$", exc.said, re.MULTILINE):
+            return kind(f"{exc.tool} on {where}: {_bare(match[0])}", code=code, hint=hint)
+    if exc.status < 0:
+        return Transient(
+            f"{exc.message}, on {where}", code="tool_killed", hint="was the machine out of memory?"
+        )
+    return Permanent(f"{exc.message}, on {where}", code="tool_failed")
+
+
+def _bare(line: str) -> str:
+    """Without the announcements before the server's own words."""
+    return re.sub(
+        r"^pg_\w+: (?:error|detail): |(?:query failed|Error message from server): (?=ERROR)", "", line
+    )
+
+
+@contextmanager
+def _translated(dsn: Dsn) -> Generator[None]:
+    try:
+        yield
+    except ToolFailed as exc:
+        raise failure(exc, dsn.where) from exc
+
+
+def _translating(pieces: Iterator[bytes], dsn: Dsn) -> Iterator[bytes]:
+    with _translated(dsn):
+        yield from pieces
+
+
+def _exactly(name: str) -> str:
+    """A pattern for one name: between double quotes nothing is special but the quote."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _given(pgpass: int | None) -> tuple[int, ...]:
+    return () if pgpass is None else (pgpass,)
