@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.models import JobRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow, table
@@ -18,6 +18,7 @@ from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 SNAPSHOT = table(SnapshotRow)
 HOLD = table(SnapshotHoldRow)
 USED = table(SnapshotChunkRow)
+JOB = table(JobRow)
 
 HIDDEN = (SnapshotState.DELETING, SnapshotState.DELETED)
 
@@ -90,15 +91,25 @@ class Snapshots:
         self._db.execute(change)
 
     def hide(self, snapshot_ids: Collection[str]) -> None:
-        """First of all: what is being deleted is seen and used by nobody."""
+        """First of all: what is being deleted is seen and used by nobody.
+
+        What was pinned or is held by a job since the plan was made is left alone.
+        """
         change = (
             update(SNAPSHOT)
             .where(SNAPSHOT.c.id.in_(list(snapshot_ids)))
             .where(SNAPSHOT.c.state.in_([SnapshotState.SEALED, SnapshotState.FAILED]))
-            .where(~SNAPSHOT.c.pinned)
+            .where(~SNAPSHOT.c.pinned, SNAPSHOT.c.id.not_in(self._held()))
             .values(state=SnapshotState.DELETING)
         )
         self._db.execute(change)
+
+    def being_deleted(self, database: str) -> Sequence[str]:
+        """Hidden ones, the oldest first."""
+        query = select(SNAPSHOT.c.id).where(
+            SNAPSHOT.c.database == database, SNAPSHOT.c.state == SnapshotState.DELETING
+        )
+        return list(self._db.execute(query.order_by(SNAPSHOT.c.sequence)).scalars())
 
     def forget_chunks(self, snapshot_id: str) -> None:
         """Let go of its chunks, once its manifest is gone."""
@@ -131,13 +142,15 @@ class Snapshots:
 
     def held(self, database: str) -> frozenset[str]:
         """Snapshots that an unfinished job needs."""
-        job = table(JobRow)
-        query = (
+        query = self._held().where(JOB.c.database == database)
+        return frozenset(row.snapshot_id for row in self._db.execute(query))
+
+    def _held(self) -> Select[Any]:
+        return (
             select(HOLD.c.snapshot_id)
-            .join(job, job.c.id == HOLD.c.job_id)
-            .where(job.c.database == database, job.c.state.not_in(list(FINAL)))
+            .join(JOB, JOB.c.id == HOLD.c.job_id)
+            .where(JOB.c.state.not_in(list(FINAL)))
         )
-        return frozenset(self._db.execute(query).scalars())
 
     def get(self, snapshot_id: str) -> Snapshot | None:
         query = select(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)

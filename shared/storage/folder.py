@@ -197,10 +197,9 @@ def _walk(folder: Path, path: str, prefix: str) -> Iterator[Stat]:
         return
     named = sorted((f"{path}{entry.name}" + "/" * entry.is_dir(), entry) for entry in entries)
     for name, entry in named:
-        if name == f"{keys.SCRATCH}/" or not (name.startswith(prefix) or prefix.startswith(name)):
-            continue
         if name.endswith("/"):
-            yield from _walk(Path(entry.path), name, prefix)
-            continue
-        with suppress(FileNotFoundError):  # deleted since
-            yield Stat(key=name, size_bytes=entry.stat().st_size, sha256=None)
+            if name != f"{keys.SCRATCH}/" and (name.startswith(prefix) or prefix.startswith(name)):
+                yield from _walk(Path(entry.path), name, prefix)
+        elif name.startswith(prefix):
+            with suppress(FileNotFoundError):  # deleted since
+                yield Stat(key=name, size_bytes=entry.stat().st_size, sha256=None)

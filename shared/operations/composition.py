@@ -1,0 +1,70 @@
+"""Make a fleet's collaborators from plain values: what every entry point does once, after any fork."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+from shared.broker.app import make_app
+from shared.broker.doorbell import CeleryDoorbell
+from shared.catalog import catalog
+from shared.domain.database import Database
+from shared.errors import Misconfigured
+from shared.locks.redis import RedisLocks
+from shared.operations.fleet import Fleet
+from shared.postgres.dsn import Dsn
+from shared.storage import s3
+from shared.storage.base import Storage
+from shared.storage.folder import FolderStorage
+from shared.storage.mirror import MirrorStorage
+from shared.storage.repository import Repository
+
+
+def compose(
+    *,
+    databases: Iterable[Database],
+    catalog_url: str,
+    redis_url: str,
+    bucket: str | None,
+    prefix: str,
+    folder: Path | None,
+    bin_dir: Path | None,
+    lease: timedelta,
+    restore_as_superuser: bool,
+) -> Fleet:
+    """Everything that operations need. Connects to nothing yet.
+
+    Raises Misconfigured for a database URL that cannot be used.
+    """
+    configured = {database.name: database for database in databases}
+    for database in configured.values():
+        Dsn.parse(database.url)
+    return Fleet(
+        catalog=catalog.connect(catalog_url),
+        repository=Repository(open_storage(bucket=bucket, prefix=prefix, folder=folder)),
+        locks=RedisLocks.connect(redis_url),
+        doorbell=CeleryDoorbell(make_app(redis_url)),
+        databases=configured,
+        bin_dir=bin_dir,
+        lease=lease,
+        restore_as_superuser=restore_as_superuser,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+    )
+
+
+def open_storage(*, bucket: str | None, prefix: str, folder: Path | None) -> Storage:
+    """The folder, the bucket, or both as a mirror that reads from the folder first."""
+    in_folder = FolderStorage(folder) if folder is not None else None
+    in_bucket = s3.connect(bucket=bucket, prefix=prefix) if bucket is not None else None
+    if in_folder is not None and in_bucket is not None:
+        return MirrorStorage(first=in_folder, second=in_bucket)
+    storage = in_folder or in_bucket
+    if storage is None:
+        raise Misconfigured(
+            "neither S3_BUCKET nor SNAPSHOT_DIR is set: there is nowhere to keep snapshots",
+            code="no_repository",
+        )
+    return storage

@@ -1,0 +1,51 @@
+"""Bring waiting and stuck jobs to the fleet's attention: rows first, doorbells after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from shared.domain.job import Job
+from shared.errors import Busy, Unreachable
+from shared.operations.fleet import Fleet
+
+log = structlog.get_logger(__name__)
+
+
+def ring(fleet: Fleet, jobs: Iterable[Job]) -> bool:
+    """Ring for each job; False when Redis could not be reached: the reaper will ring again."""
+    for job in jobs:
+        try:
+            fleet.doorbell.ring(job)
+        except Unreachable as exc:
+            log.warning("doorbell_failed", job=job.id, code=exc.code)
+            return False
+    return True
+
+
+def start_waiting(fleet: Fleet, database: str | None = None) -> bool:
+    """Start the oldest waiting job of each database that is free; False when Redis was down."""
+    try:
+        with fleet.catalog.transaction() as tx:
+            started = tx.jobs.activate(database)
+    except Busy:
+        # Another process started one at the same moment, and rings for it.
+        return True
+    return ring(fleet, started)
+
+
+def reap(fleet: Fleet, job_id: str | None = None) -> int:
+    """Find jobs that do not move, fence their lost workers out, and ring again; how many."""
+    with fleet.catalog.transaction() as tx:
+        expired = tx.jobs.expire()
+        for job in expired:
+            tx.outbox.add(
+                f"{job.kind}.{job.state}", database=job.database, job_id=job.id, data={"error": job.error}
+            )
+        stuck = tx.jobs.reap(job_id)
+    for job in stuck:
+        log.warning("job_rung_again", job=job.id, epoch=job.epoch, state=job.state)
+    ring(fleet, stuck)
+    start_waiting(fleet)
+    return len(stuck) + len(expired)

@@ -1,0 +1,54 @@
+"""What a process of the fleet works with: composed once in an entry point, passed down from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from shared.broker.doorbell import Doorbell
+from shared.catalog.catalog import Catalog
+from shared.domain.database import Database
+from shared.errors import NotFound, Refused
+from shared.locks.base import Locks
+from shared.postgres.dsn import Dsn
+from shared.storage.repository import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    catalog: Catalog
+    repository: Repository
+    locks: Locks
+    doorbell: Doorbell
+    databases: Mapping[str, Database]
+    bin_dir: Path | None
+    """Where client tools are looked for first."""
+    lease: timedelta
+    restore_as_superuser: bool
+    owner: str
+    """This process, for people: `host:pid`."""
+
+    def database(self, name: str | None) -> Database:
+        """A configured database; the only one, if none is named. NotFound names those there are."""
+        known = ", ".join(sorted(self.databases)) or "none"
+        if name is None:
+            if len(self.databases) == 1:
+                return next(iter(self.databases.values()))
+            raise Refused(
+                "more than one database is configured: name one",
+                code="database_not_named",
+                hint=f"configured are: {known}",
+            )
+        try:
+            return self.databases[name]
+        except KeyError:
+            raise NotFound(
+                f"no database {name!r} is configured",
+                code="database_unknown",
+                hint=f"configured are: {known}",
+            ) from None
+
+    def dsn(self, name: str) -> Dsn:
+        return Dsn.parse(self.database(name).url)

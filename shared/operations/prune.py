@@ -1,0 +1,81 @@
+"""Delete what retention lets go, in an order that a kill at any point leaves whole:
+
+    hide ─► delete the manifest ─► let go of its chunks ─► tombstone ─► delete chunks that nobody uses
+
+Every step can be repeated. A snapshot is never visible without all its objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import islice
+
+import structlog
+
+from shared.domain import retention
+from shared.domain.job import JobKind
+from shared.domain.retention import Plan
+from shared.operations.fleet import Fleet
+from shared.operations.saga import Outcome, StepActions, StepRun
+
+log = structlog.get_logger(__name__)
+
+CHUNK_GRACE = timedelta(hours=24)
+"""A chunk that no snapshot uses yet may belong to a copy that still runs, or to one that failed and
+whose next attempt will find it: it goes only when nobody has touched it for this long."""
+
+BATCH = 100
+
+
+def plan(fleet: Fleet, database: str) -> Plan:
+    """What retention would keep and let go, and why; changes nothing."""
+    policy = fleet.database(database).policy
+    with fleet.catalog.transaction() as tx:
+        snapshots = tx.snapshots.listing(database=database, with_hidden=True)
+        held = tx.snapshots.held(database)
+    return retention.plan(snapshots, policy, held=held)
+
+
+def prune(run: StepRun) -> Outcome:
+    name = run.job.database
+    decided = plan(run.fleet, name)
+    run.check()
+    with run.fleet.catalog.transaction() as tx:
+        tx.snapshots.hide(decided.remove)
+    for snapshot_id in hidden(run.fleet, name):
+        run.check()
+        run.fleet.repository.delete_manifest(name, snapshot_id)
+        with run.fleet.catalog.transaction() as tx:
+            tx.snapshots.forget_chunks(snapshot_id)
+            tx.snapshots.bury(snapshot_id)
+        log.info("snapshot_deleted", snapshot=snapshot_id)
+    deleted = delete_dead_chunks(run)
+    return Outcome(result={"removed": list(decided.remove), "deleted_chunks": deleted})
+
+
+def hidden(fleet: Fleet, database: str) -> Sequence[str]:
+    """What is really hidden now: a snapshot that was pinned or held a moment ago is not."""
+    with fleet.catalog.transaction() as tx:
+        return tx.snapshots.being_deleted(database)
+
+
+def delete_dead_chunks(run: StepRun) -> int:
+    name = run.job.database
+    with run.fleet.catalog.transaction() as tx:
+        dead = iter(tx.chunks.mark_dead(name, grace=CHUNK_GRACE))
+    deleted = 0
+    while batch := list(islice(dead, BATCH)):
+        run.check()
+        # Locked until the rows are gone: a copy that wants one of these waits, and then stores it anew.
+        with run.fleet.catalog.transaction() as tx:
+            for sha256 in tx.chunks.lock_dead(name, batch):
+                run.check()
+                run.fleet.repository.delete_chunk(name, sha256)
+                tx.chunks.forget(name, [sha256])
+                deleted += 1
+        run.report(deleted_chunks=deleted)
+    return deleted
+
+
+STEPS = {(JobKind.PRUNE, "prune"): StepActions(do=prune)}

@@ -1,0 +1,154 @@
+"""Accept requests: one transaction for the row and its event, then the doorbell. The same for every way in.
+
+A request with an idempotency key that was seen before answers with the job that it made then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.snapshot import Reason, Snapshot
+from shared.errors import Busy, NotFound, Refused
+from shared.operations import dispatch
+from shared.operations.fleet import Fleet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """`rung` is False when Redis was down: the job is safe in its row, and runs when Redis is back."""
+
+    job: Job
+    is_new: bool
+    rung: bool
+
+
+def submit(fleet: Fleet, new: NewJob) -> Accepted:
+    """Accept a job for a configured database, and start it if nothing else runs there."""
+    fleet.database(new.database)
+    with fleet.catalog.transaction() as tx:
+        tx.schedules.know(fleet.databases)
+        job, is_new = tx.jobs.submit(new)
+        if is_new:
+            data = {"kind": str(job.kind), "request": dict(job.request)}
+            tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
+    if not is_new and (job.kind, job.database) != (new.kind, new.database):
+        raise Refused(
+            "this idempotency key belongs to another request",
+            code="idempotency_key_reused",
+            hint="use a new key for a new request",
+        )
+    return Accepted(job=job, is_new=is_new, rung=dispatch.start_waiting(fleet, job.database))
+
+
+def snapshot_request(
+    *, snapshot_id: str, prune_job_id: str, reason: Reason, labels: Mapping[str, str]
+) -> dict[str, object]:
+    """What a snapshot job carries; its ids come from the caller."""
+    return {
+        "snapshot_id": snapshot_id,
+        "prune_job_id": prune_job_id,
+        "reason": str(reason),
+        "labels": dict(labels),
+    }
+
+
+def choose_snapshot(fleet: Fleet, database: str, *, snapshot_id: str | None, at: datetime | None) -> Snapshot:
+    """The sealed snapshot that a restore means: by id, by moment, or the newest. NotFound says why."""
+    with fleet.catalog.transaction() as tx:
+        if snapshot_id is not None:
+            found = tx.snapshots.get(snapshot_id)
+            if found is None or found.database != database:
+                raise NotFound(
+                    f"database {database} has no snapshot {snapshot_id}",
+                    code="snapshot_unknown",
+                    hint=f"`snapfleet snapshot list {database}` shows them",
+                )
+            if found.manifest_sha256 is None or found.deleted_at is not None:
+                raise Refused(
+                    f"snapshot {snapshot_id} is {found.state}: only a sealed one can be restored",
+                    code="snapshot_not_sealed",
+                )
+            return found
+        found = tx.snapshots.newest_sealed(database, at=at)
+    if found is None:
+        when = f" at or before {at.isoformat()}" if at else ""
+        raise NotFound(
+            f"database {database} has no sealed snapshot{when}",
+            code="no_snapshot",
+            hint=f"`snapfleet snapshot list {database}` shows what there is",
+        )
+    return found
+
+
+def find_job(fleet: Fleet, job_id: str) -> Job:
+    """A job by its id or the beginning of it."""
+    with fleet.catalog.transaction() as tx:
+        found = tx.jobs.find(job_id)
+    if not found:
+        raise NotFound(f"no job {job_id}", code="job_unknown", hint="`snapfleet jobs` lists them")
+    if len(found) > 1:
+        raise Refused(f"more than one job begins with {job_id}", code="job_ambiguous")
+    return found[0]
+
+
+def undo(fleet: Fleet, restore_job: str, *, job_id: str, idempotency_key: str) -> Accepted:
+    """Ask for a finished restore to be taken back. Refused when there is nothing (left) to bring back."""
+    job = find_job(fleet, restore_job)
+    if job.kind is not JobKind.RESTORE or job.state is not JobState.SUCCEEDED:
+        raise Refused(
+            f"job {job.id} is a {job.kind} that {job.state}: only a restore that succeeded can be undone",
+            code="nothing_to_undo",
+        )
+    with fleet.catalog.transaction() as tx:
+        parked = tx.parked.get(job.id)
+    if parked is None or parked.dropped_at is not None:
+        raise Refused(
+            "nothing is parked by that restore: its undo window has passed, or it swapped nothing",
+            code="nothing_to_undo",
+            hint="restore a snapshot instead: `snapfleet snapshot list`",
+        )
+    new = NewJob(
+        id=job_id,
+        kind=JobKind.UNDO,
+        database=job.database,
+        request={"restore_job": job.id},
+        idempotency_key=idempotency_key,
+    )
+    return submit(fleet, new)
+
+
+def cancel(fleet: Fleet, job_id: str) -> Job:
+    """Ask a job to stop. It ends as cancelled once everything that it began is undone.
+
+    Busy where it is past the point that a cancel could help: use undo.
+    """
+    job = find_job(fleet, job_id)
+    if job.kind is JobKind.RESTORE and job.state is JobState.ACTIVE and job.step == "settle":
+        raise Busy(
+            "the swap has happened already",
+            code="too_late_to_cancel",
+            hint=f"wait for it to end, then: snapfleet undo {job.id}",
+        )
+    with fleet.catalog.transaction() as tx:
+        asked = tx.jobs.request_cancel(job.id)
+    if asked is None:
+        raise Refused(f"job {job.id} is {job.state}: there is nothing to cancel", code="job_ended")
+    dispatch.reap(fleet, job.id)
+    return asked
+
+
+def pin(fleet: Fleet, snapshot_id: str, *, pinned: bool) -> Snapshot:
+    """Keep a snapshot from retention, or let it go again."""
+    with fleet.catalog.transaction() as tx:
+        changed = tx.snapshots.set_pinned(snapshot_id, pinned=pinned)
+        found = tx.snapshots.get(snapshot_id)
+    if not changed or found is None:
+        raise NotFound(
+            f"no snapshot {snapshot_id}",
+            code="snapshot_unknown",
+            hint="`snapfleet snapshot list` shows them",
+        )
+    return found

@@ -1,0 +1,295 @@
+"""Run a job's steps, forward and back, under its lease. The only place that drives the job protocol.
+
+    claim ─► mark doing ─► do ─► finish      (what the step recorded, `done`, and next_seq: one commit)
+                            └──► release     (again later, or turn round)
+
+A step that finds its lease gone stops without a word: whoever took over decides.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from shared.catalog.catalog import Transaction
+from shared.catalog.jobs import Claim
+from shared.domain.database import Database
+from shared.domain.job import SAGAS, Job, JobKind, JobState, Step, StepState
+from shared.errors import Permanent, SnapfleetError, Transient, Unreachable
+from shared.operations import dispatch
+from shared.operations.fleet import Fleet
+from shared.operations.lease import Lease, LeaseLost, Stopped
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a step hands in: facts for the job's result, and what to write in the same commit."""
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    record: Callable[[Transaction], None] | None = None
+
+
+class StartOver(Exception):
+    """Raised by a step that cannot go on from what a dead worker left: begin again at `step`."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+class StepRun:
+    """One run of one step: what its `do` or `undo` may use."""
+
+    def __init__(self, fleet: Fleet, claim: Claim, *, resumed: bool) -> None:
+        self.fleet = fleet
+        self.claim = claim
+        self.job: Job = claim.job
+        self.resumed = resumed
+        """A former worker died in this very step."""
+        self.database: Database = fleet.database(claim.job.database)
+        self._progress: dict[str, Any] = {}
+        self._lease: Lease | None = None
+
+    @property
+    def name(self) -> str:
+        """For pg_stat_activity: every backend of ours says whose it is."""
+        return f"snapfleet:{self.job.id[:13]}:{self.job.epoch}"
+
+    def check(self) -> None:
+        """Call before each side effect. Raises LeaseLost or Stopped."""
+        if self._lease is not None:
+            self._lease.check()
+
+    def report(self, **progress: Any) -> None:
+        """Progress for people; carried by the next renewal."""
+        self._progress.update(progress)
+        if self._lease is not None:
+            self._lease.nudge()
+
+    def record(self, **data: Any) -> None:
+        """Keep, before the side effect, what undoing it would need. Raises LeaseLost."""
+        with self.fleet.catalog.transaction() as tx:
+            if not tx.jobs.record(self.claim, data):
+                raise LeaseLost("superseded")
+
+    def data(self, step: str) -> Mapping[str, Any]:
+        """What a step of this job has recorded."""
+        with self.fleet.catalog.transaction() as tx:
+            return tx.jobs.step(self.job.id, SAGAS[self.job.kind].steps.index(step) + 1).data
+
+    @contextmanager
+    def leased(self, taken_at: float) -> Generator[None]:
+        token = f"{self.job.id}:{self.job.epoch}"
+        ttl = self.fleet.lease
+        lock = DatabaseLock(self.fleet, self.job.database, token)
+
+        def renew() -> None:
+            with self.fleet.catalog.transaction() as tx:
+                renewal = tx.jobs.renew(self.claim, ttl=ttl, progress=self._progress or None)
+            if renewal is None:
+                raise LeaseLost("superseded")
+            lock.renew()
+            # A rollback goes on to its end, whatever its deadline.
+            if self.job.state is JobState.ACTIVE:
+                if renewal.cancel_requested:
+                    raise Stopped("cancelled by request", code="cancelled")
+                if renewal.overdue:
+                    raise Stopped("the job did not end before its deadline", code="deadline_passed")
+
+        lock.take()
+        try:
+            with Lease(renew, ttl=ttl, taken_at=taken_at) as lease:
+                self._lease = lease
+                yield
+        finally:
+            lock.release()
+
+
+class DatabaseLock:
+    """The Redis lock of a database: shows who works on it. The row decides, whatever Redis says."""
+
+    def __init__(self, fleet: Fleet, name: str, token: str) -> None:
+        self._fleet = fleet
+        self._name = name
+        self._token = token
+
+    def take(self) -> None:
+        with self._heard():
+            holder = self._fleet.locks.acquire(self._name, token=self._token, ttl=self._fleet.lease)
+            if holder is not None:
+                log.warning("lock_held_by_another", holder=holder)
+
+    def renew(self) -> None:
+        with self._heard():
+            if not self._fleet.locks.renew(self._name, token=self._token, ttl=self._fleet.lease):
+                log.warning("lock_lost")
+
+    def release(self) -> None:
+        with self._heard():
+            self._fleet.locks.release(self._name, token=self._token)
+
+    @contextmanager
+    def _heard(self) -> Generator[None]:
+        try:
+            yield
+        except Unreachable as exc:
+            log.warning("lock_unreachable", code=exc.code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepActions:
+    """What a step does, and how it is taken back. Both cope with "maybe it happened already"."""
+
+    do: Callable[[StepRun], Outcome]
+    undo: Callable[[StepRun], None] | None = None
+
+
+Steps = Mapping[tuple[JobKind, str], StepActions]
+
+
+def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -> bool:
+    """Run one step if it is this message's turn; False where it was not, and nothing must follow.
+
+    Raises the step's error when the job turns round, so that the message's errback undoes it.
+    """
+    taken_at = time.monotonic()
+    with fleet.catalog.transaction() as tx:
+        claim = tx.jobs.claim(job_id, epoch=epoch, seq=seq, owner=new_owner(fleet), ttl=fleet.lease)
+        if claim is None:
+            log.info("step_refused", job=job_id, epoch=epoch, seq=seq)
+            return False
+        resumed = tx.jobs.begin_step(claim)
+        if seq == 1 and not resumed:
+            event(tx, claim.job, "started")
+    run = StepRun(fleet, claim, resumed=resumed)
+    name = SAGAS[claim.job.kind].steps[seq - 1]
+    bound = {"job": job_id, "database": claim.job.database, "step": f"{claim.job.kind}.{name}"}
+    with structlog.contextvars.bound_contextvars(**bound):
+        log.info("step_started", epoch=epoch, resumed=resumed)
+        try:
+            with run.leased(taken_at):
+                outcome = steps[claim.job.kind, name].do(run)
+                run.check()
+                job = finish(run, outcome)
+        except LeaseLost:
+            log.warning("step_superseded", epoch=epoch)
+            return False
+        except StartOver as start_over:
+            go_back(run, start_over.step)
+            return False
+        except Exception as exc:
+            if turn(run, exc) is JobState.ROLLING_BACK:
+                raise
+            return False
+        log.info("step_finished", seconds=round(time.monotonic() - taken_at, 3))
+    if job.state.is_final:
+        dispatch.start_waiting(fleet, job.database)
+    return True
+
+
+def finish(run: StepRun, outcome: Outcome) -> Job:
+    with run.fleet.catalog.transaction() as tx:
+        if outcome.record is not None:
+            outcome.record(tx)
+        job = tx.jobs.finish(run.claim, result=outcome.result)
+        if job is None:
+            raise LeaseLost("superseded")
+        if job.state.is_final:
+            event(tx, job, "succeeded")
+    return job
+
+
+def go_back(run: StepRun, step: str) -> None:
+    seq = SAGAS[run.job.kind].steps.index(step) + 1
+    with run.fleet.catalog.transaction() as tx:
+        tx.jobs.rewind(run.claim, to_seq=seq)
+    log.warning("started_over", at=step)
+    dispatch.reap(run.fleet, run.job.id)
+
+
+def turn(run: StepRun, exc: Exception) -> JobState | None:
+    """Write down a failure; the state that the job is in now, or None when it was not ours to say."""
+    error = as_error(exc)
+    give_up = isinstance(error, Permanent) or not isinstance(error, Transient)
+    with run.fleet.catalog.transaction() as tx:
+        job = tx.jobs.release(run.claim, error=error.facts(), give_up=give_up)
+    state = job.state if job else None
+    log.warning("step_failed", code=error.code, error=error.message, state=state, exc_info=exc)
+    return state
+
+
+def as_error(exc: Exception) -> SnapfleetError:
+    if isinstance(exc, SnapfleetError):
+        return exc
+    # Only the type: an unknown error's text may quote anything.
+    return Permanent(
+        f"an unexpected {type(exc).__name__}", code="internal", hint="the worker's log has the traceback"
+    )
+
+
+def roll_back(steps: Steps, job_id: str, *, epoch: int, fleet: Fleet) -> bool:
+    """Undo every started step, last first; False where it was not this message's turn.
+
+    Never given up: a failure is written down, backed off, and the reaper rings again.
+    """
+    taken_at = time.monotonic()
+    with fleet.catalog.transaction() as tx:
+        claim = tx.jobs.claim_rollback(job_id, epoch=epoch, owner=new_owner(fleet), ttl=fleet.lease)
+        if claim is None:
+            log.info("rollback_refused", job=job_id, epoch=epoch)
+            return False
+        started = [s for s in tx.jobs.steps(job_id) if s.state in (StepState.DOING, StepState.DONE)]
+    run = StepRun(fleet, claim, resumed=True)
+    with structlog.contextvars.bound_contextvars(job=job_id, database=claim.job.database):
+        log.warning("rollback_started", epoch=epoch)
+        try:
+            with run.leased(taken_at):
+                for step in sorted(started, key=lambda s: -s.seq):
+                    undo_step(steps, run, step)
+                job = end_rollback(run)
+        except LeaseLost:
+            log.warning("rollback_superseded", epoch=epoch)
+            return False
+        except Exception as exc:
+            turn(run, exc)
+            raise
+        log.warning("rollback_finished", state=job.state)
+    dispatch.start_waiting(fleet, job.database)
+    return True
+
+
+def undo_step(steps: Steps, run: StepRun, step: Step) -> None:
+    run.check()
+    undo = steps[run.job.kind, step.name].undo
+    if undo is not None:
+        undo(run)
+    with run.fleet.catalog.transaction() as tx:
+        if not tx.jobs.undone(run.claim, step.seq):
+            raise LeaseLost("superseded")
+
+
+def end_rollback(run: StepRun) -> Job:
+    with run.fleet.catalog.transaction() as tx:
+        job = tx.jobs.end_rollback(run.claim)
+        if job is None:
+            raise LeaseLost("superseded")
+        event(tx, job, str(job.state))
+    return job
+
+
+def event(tx: Transaction, job: Job, what: str) -> None:
+    data = {"kind": str(job.kind), "request": dict(job.request), "error": job.error}
+    tx.outbox.add(f"{job.kind}.{what}", database=job.database, job_id=job.id, data=data)
+
+
+def new_owner(fleet: Fleet) -> str:
+    """Unlike any other claim's owner, even this process's own former ones."""
+    return f"{fleet.owner}:{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,93 @@
+"""Beat's two duties: the tick (make due slots' jobs, find stuck ones) and housekeeping.
+
+Both may run twice, late, or not for a day: slots are rows under a unique key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from shared.domain import schedule
+from shared.domain.job import JobKind, NewJob
+from shared.domain.snapshot import Reason
+from shared.errors import SnapfleetError
+from shared.operations import dispatch
+from shared.operations.fleet import Fleet
+from shared.operations.requests import snapshot_request
+from shared.operations.restore import maintenance
+from shared.postgres import databases
+
+log = structlog.get_logger(__name__)
+
+OUTBOX_KEPT = timedelta(days=30)
+
+NewSnapshotId = Callable[[datetime], str]
+
+
+def tick(fleet: Fleet, *, new_job_id: Callable[[], str], new_snapshot_id: NewSnapshotId) -> int:
+    """Make the newest due slot of every schedule, record the older ones as missed, reap; jobs made."""
+    made = 0
+    with fleet.catalog.transaction() as tx:
+        tx.schedules.know(fleet.databases)
+    for name in sorted(fleet.databases):
+        made += make_slots(fleet, name, new_job_id=new_job_id, new_snapshot_id=new_snapshot_id)
+    dispatch.reap(fleet)
+    return made
+
+
+def make_slots(
+    fleet: Fleet, name: str, *, new_job_id: Callable[[], str], new_snapshot_id: NewSnapshotId
+) -> int:
+    """One database's due slots. By the catalog's clock; its row is locked, so two ticks take turns."""
+    with fleet.catalog.transaction() as tx:
+        known = tx.schedules.lock(name)
+        now = tx.jobs.now().astimezone(UTC)
+        found = schedule.due(fleet.databases[name].schedule, after=known.slots_until.astimezone(UTC), now=now)
+        if found.latest is None:
+            return 0
+        tx.schedules.miss_slots(name, found.missed)
+        if found.missed:
+            log.warning("slots_missed", database=name, count=len(found.missed))
+        job, is_new = tx.jobs.submit(
+            NewJob(
+                id=new_job_id(),
+                kind=JobKind.SNAPSHOT,
+                database=name,
+                request=snapshot_request(
+                    snapshot_id=new_snapshot_id(now),
+                    prune_job_id=new_job_id(),
+                    reason=Reason.SCHEDULE,
+                    labels={},
+                ),
+                idempotency_key=f"slot:{name}:{found.latest:%Y-%m-%dT%H:%M:%SZ}",
+            )
+        )
+        if is_new:
+            data = {"kind": str(job.kind), "slot": found.latest.isoformat()}
+            tx.outbox.add("snapshot.accepted", database=name, job_id=job.id, data=data)
+        tx.schedules.make_slot(name, due_at=found.latest, job_id=job.id)
+        tx.schedules.decided_until(name, found.latest)
+    return int(is_new)
+
+
+def housekeeping(fleet: Fleet) -> None:
+    """Drop parked databases whose undo window has passed, and whatever killed processes left behind."""
+    with fleet.catalog.transaction() as tx:
+        tx.outbox.trim(older_than=OUTBOX_KEPT)
+        expired = tx.parked.expired()
+    for parked in expired:
+        if parked.database not in fleet.databases:
+            log.warning("parked_database_unknown", database=parked.database, name=parked.parked_name)
+            continue
+        try:
+            with maintenance(fleet.dsn(parked.database), "snapfleet:housekeeping") as session:
+                # By its oid: the name could by now be another's.
+                if databases.oid_of(session, parked.parked_name) == parked.parked_oid:
+                    databases.drop(session, parked.parked_name)
+            with fleet.catalog.transaction() as tx:
+                tx.parked.dropped(parked.job_id)
+        except SnapfleetError as exc:
+            log.warning("parked_database_not_dropped", database=parked.database, code=exc.code)

@@ -1,0 +1,35 @@
+"""What snapshot and restore both need of a database's server: tools, and that it is not our own catalog."""
+
+from __future__ import annotations
+
+from shared.errors import Refused
+from shared.operations.fleet import Fleet
+from shared.postgres import inspection, tools
+from shared.postgres.dsn import Dsn
+from shared.postgres.session import Session
+from shared.postgres.tools import Tools
+
+OLDEST_SERVER = 14
+MAINTENANCE_DATABASES = ("postgres", "template1")
+
+
+def choose_tools(fleet: Fleet, dsn: Dsn, session: Session) -> Tools:
+    """pg_dump and pg_restore for this server, or Refused saying what to install."""
+    major = session.info.server_version // 10000
+    if major < OLDEST_SERVER:
+        raise Refused(
+            f"{dsn.where} runs PostgreSQL {major}; page ranges can be read from {OLDEST_SERVER} on",
+            code="server_too_old",
+        )
+    return tools.choose(tools.find(bin_dir=fleet.bin_dir), server_major=major, tls_required=dsn.tls_required)
+
+
+def refuse_catalog(fleet: Fleet, session: Session) -> None:
+    """Refused where this database holds the catalog: a restore would take the record of itself back."""
+    ours = inspection.identity(session)
+    if fleet.catalog.identity() == (ours.system_identifier, ours.oid):
+        raise Refused(
+            "the catalog lies inside this database, which a restore would replace",
+            code="catalog_in_protected_database",
+            hint="give the catalog a database of its own: CATALOG_URL",
+        )

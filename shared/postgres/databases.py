@@ -1,0 +1,272 @@
+"""Create, name and drop whole databases: the only place that can touch a live name.
+
+Every function works on a session in another database of the same cluster. Databases are told apart by
+their oid, which a rename does not change: so each of these can find out what a former run, killed at
+any point, has already done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from shared.domain.manifest import Grant, Properties, Source
+from shared.errors import Busy, NotFound, Refused
+from shared.postgres.failures import translated
+from shared.postgres.session import Session
+
+OURS = "snapfleet_"
+"""Databases that we create and may drop begin with this; no other is ever dropped."""
+
+SWAP_PATIENCE_SECONDS = 30.0
+"""How long a swap goes on cutting sessions that come back before it gives up."""
+
+LOCALE_OPTION = {"i": "icu_locale", "b": "builtin_locale"}
+PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+
+
+def side_name(job_id: str, epoch: int) -> str:
+    return f"{OURS}side_{job_id.replace('-', '')[:12]}_{epoch}"
+
+
+def parked_name(job_id: str) -> str:
+    return f"{OURS}parked_{job_id.replace('-', '')[:12]}"
+
+
+def oid_of(session: Session, name: str) -> int | None:
+    found = session.execute(
+        "select oid::bigint as oid from pg_catalog.pg_database where datname = %s", [name]
+    ).fetchone()
+    return int(found["oid"]) if found else None
+
+
+def name_of(session: Session, oid: int) -> str | None:
+    found = session.execute("select datname from pg_catalog.pg_database where oid = %s", [oid]).fetchone()
+    return str(found["datname"]) if found else None
+
+
+def size_bytes(session: Session, name: str) -> int:
+    found = session.execute("select pg_catalog.pg_database_size(%s::name) as size", [name]).fetchone()
+    return int(found["size"]) if found else 0
+
+
+def session_count(session: Session, name: str) -> int:
+    """Client sessions in a database: those that a swap would cut."""
+    found = session.execute(
+        "select count(*) as n from pg_catalog.pg_stat_activity"
+        " where datname = %s and backend_type = 'client backend'",
+        [name],
+    ).fetchone()
+    return int(found["n"]) if found else 0
+
+
+def side_databases(session: Session, job_id: str) -> tuple[str, ...]:
+    """Every side database that any attempt of a job left."""
+    prefix = f"{OURS}side_{job_id.replace('-', '')[:12]}_"
+    found = session.execute(
+        "select datname from pg_catalog.pg_database where starts_with(datname::text, %s)", [prefix]
+    )
+    return tuple(r["datname"] for r in found)
+
+
+def create(session: Session, name: str, *, like: Source, owner: str) -> None:
+    """An empty database from template0 with the source's encoding and locale."""
+    options = [
+        sql.SQL("owner {}").format(sql.Identifier(owner)),
+        sql.SQL("template template0"),
+        sql.SQL("encoding {}").format(sql.Literal(like.encoding)),
+        sql.SQL("lc_collate {}").format(sql.Literal(like.collate)),
+        sql.SQL("lc_ctype {}").format(sql.Literal(like.ctype)),
+    ]
+    if session.info.server_version >= 150000:  # noqa: PLR2004 - the first with a provider to choose
+        options.append(sql.SQL("locale_provider {}").format(sql.SQL(PROVIDERS[like.locale_provider])))
+        if like.locale and like.locale_provider in LOCALE_OPTION:
+            option = sql.SQL(LOCALE_OPTION[like.locale_provider])
+            options.append(sql.SQL("{} {}").format(option, sql.Literal(like.locale)))
+    statement = sql.SQL("create database {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options))
+    session.execute(statement)
+
+
+def drop(session: Session, name: str) -> None:
+    """Drop one of our own databases, with whoever is in it; nothing happens when it is gone."""
+    if not name.startswith(OURS):
+        raise Refused(f"{name!r} is not one of ours to drop", code="not_ours")
+    oid = oid_of(session, name)
+    if oid is not None:
+        # A parked database accepts no sessions, and a drop needs none.
+        session.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def apply(session: Session, name: str, properties: Properties) -> None:
+    """Give a database its owner, comment, limit, grants and settings, whatever it had before."""
+    database = sql.Identifier(name)
+
+    def run(text: str, *parts: sql.Composable) -> None:
+        session.execute(sql.SQL(text).format(database, *parts))
+
+    run("alter database {} owner to {}", sql.Identifier(properties.owner))
+    run("comment on database {} is {}", sql.Literal(properties.comment))
+    run("alter database {} connection limit {}", sql.Literal(properties.connection_limit))
+    run("alter database {} reset all")
+    for setting in properties.settings:
+        target = sql.SQL("database {}").format(database)
+        if setting.role is not None:
+            target = sql.SQL("role {} in {}").format(sql.Identifier(setting.role), target)
+        session.execute(
+            sql.SQL("alter {} set {} to {}").format(
+                target, sql.Identifier(*setting.name.split(".")), setting_value(setting.name, setting.value)
+            )
+        )
+    if properties.grants is not None:
+        run("revoke all on database {} from public")
+        run("revoke all on database {} from {}", sql.Identifier(properties.owner))
+        for grant in properties.grants:
+            session.execute(grant_statement(grant, database))
+
+
+# Settings whose value is a list of names: quoted as one string they would be one odd name.
+LIST_SETTINGS = frozenset(
+    {"datestyle", "search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
+)
+
+
+def setting_value(name: str, value: str) -> sql.Composable:
+    """A stored setting's value as ALTER … SET wants it back."""
+    if name.lower() not in LIST_SETTINGS:
+        return sql.Literal(value)
+    # Stored as a list of quoted identifiers already, exactly as it may stand here; empty is one ''.
+    items = [item.strip() for item in value.split(",")] if value else [""]
+    return sql.SQL(", ").join(sql.Literal(unquoted(item)) for item in items)
+
+
+def unquoted(item: str) -> str:
+    quoted = item.startswith('"') and item.endswith('"') and len(item) > 1
+    return item[1:-1].replace('""', '"') if quoted else item
+
+
+def grant_statement(grant: Grant, database: sql.Identifier) -> sql.Composed:
+    grantee = sql.Identifier(grant.grantee) if grant.grantee else sql.SQL("public")
+    text = "grant {} on database {} to {}" + (" with grant option" if grant.grantable else "")
+    return sql.SQL(text).format(sql.SQL(PRIVILEGES[grant.privilege]), database, grantee)
+
+
+PRIVILEGES = {"CONNECT": "connect", "CREATE": "create", "TEMPORARY": "temporary"}
+
+
+def rehearse(session: Session, name: str, properties: Properties) -> None:
+    """Apply and take back: a right that we lack shows here, before any live name is touched."""
+    with session.transaction(force_rollback=True):
+        apply(session, name, properties)
+
+
+@contextmanager
+def guarded(session: Session, live_name: str) -> Generator[None]:
+    """One swap of a live name at a time in this cluster, whatever queue or catalog says.
+
+    The server itself lets go of it when our session ends. Raises Busy when somebody else swaps.
+    """
+    key = [f"snapfleet swap {live_name}"]
+    got = session.execute("select pg_try_advisory_lock(hashtextextended(%s, 0)) as got", key).fetchone()
+    if not got or not got["got"]:
+        raise Busy(f"another swap of {live_name!r} is running", code="swap_running")
+    try:
+        yield
+    finally:
+        if not session.closed:
+            session.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)
+
+
+def exchange(
+    session: Session,
+    *,
+    live_name: str,
+    incoming_oid: int,
+    parked_name: str,
+    properties: Properties | None,
+    check: Callable[[], None],
+) -> None:
+    """Make `live_name` mean the database `incoming_oid`; what it meant before is parked.
+
+    Both renames, the properties and the permission to connect commit together: the live name is never
+    absent to a session that looks, and never means a mix. Done already: only what is missing is done.
+    `check` is called before each irreversible act and raises to stop. Whatever happens, the live name
+    accepts connections at the end.
+
+    Raises Busy when sessions keep coming back for 30 s, NotFound when the incoming one is gone.
+    """
+    with guarded(session, live_name):
+        try:
+            if oid_of(session, live_name) != incoming_oid:
+                rename_both(
+                    session,
+                    live_name=live_name,
+                    incoming_oid=incoming_oid,
+                    parked_name=parked_name,
+                    properties=properties,
+                    check=check,
+                )
+        finally:
+            if not session.closed and oid_of(session, live_name) is not None:
+                allow(session, live_name, allowed=True)
+
+
+def rename_both(
+    session: Session,
+    *,
+    live_name: str,
+    incoming_oid: int,
+    parked_name: str,
+    properties: Properties | None,
+    check: Callable[[], None],
+) -> None:
+    incoming = name_of(session, incoming_oid)
+    if incoming is None:
+        raise NotFound("the database to be swapped in is gone", code="database_missing")
+    live_exists = oid_of(session, live_name) is not None
+    moving = [incoming, live_name] if live_exists else [incoming]
+    give_up_at = time.monotonic() + SWAP_PATIENCE_SECONDS
+    while True:
+        check()
+        for name in moving:
+            allow(session, name, allowed=False)
+            cut(session, name)
+        try:
+            check()
+            with session.transaction():
+                if live_exists:
+                    rename(session, live_name, parked_name)
+                rename(session, incoming, live_name)
+                if properties is not None:
+                    apply(session, live_name, properties)
+                allow(session, live_name, allowed=True)
+        except psycopg.errors.ObjectInUse:
+            if time.monotonic() > give_up_at:
+                raise
+            continue
+        return
+
+
+def rename(session: Session, name: str, to: str) -> None:
+    session.execute(
+        sql.SQL("alter database {} rename to {}").format(sql.Identifier(name), sql.Identifier(to))
+    )
+
+
+def allow(session: Session, name: str, *, allowed: bool) -> None:
+    text = sql.SQL("alter database {} allow_connections {}")
+    session.execute(text.format(sql.Identifier(name), sql.SQL("true" if allowed else "false")))
+
+
+def cut(session: Session, name: str) -> None:
+    """End every session in a database; those that we may not end make the rename fail, and say so."""
+    with translated(name):
+        session.execute(
+            "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity"
+            " where datname = %s and pid <> pg_catalog.pg_backend_pid()"
+            " and backend_type = 'client backend'",
+            [name],
+        )

@@ -1,0 +1,94 @@
+"""PostgreSQL's errors as ours: one table, read by SQLSTATE, for both drivers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import asyncpg
+import psycopg
+
+from shared.errors import (
+    Busy,
+    NotFound,
+    Permanent,
+    Refused,
+    SnapfleetError,
+    Transient,
+    Unreachable,
+)
+
+# SQLSTATE, or its class of two characters: our class, code and hint. The longest match counts.
+FAILURES: dict[str, tuple[type[SnapfleetError], str, str | None]] = {
+    "08": (Unreachable, "source_unreachable", None),
+    "28": (Refused, "wrong_password", "check user and password in the database's URL, and pg_hba.conf"),
+    "3D000": (NotFound, "database_missing", "check the database's name in its URL"),
+    "40": (Transient, "serialization", None),
+    "42501": (
+        Refused,
+        "insufficient_rights",
+        "grant the role pg_read_all_data, or make it the owner; a table under row-level security needs BYPASSRLS",
+    ),
+    "42P01": (Transient, "schema_changed", "a table vanished while it was read: DDL was running"),
+    "42704": (Transient, "schema_changed", None),
+    "53100": (Transient, "disk_full", "free space on the PostgreSQL server"),
+    "53300": (Unreachable, "too_many_connections", "raise max_connections or lower parallelism"),
+    "55P03": (Busy, "lock_timeout", "a session holds a conflicting lock: look for running DDL"),
+    "55006": (Busy, "database_in_use", "sessions keep coming back: stop the application for a moment"),
+    "57": (Unreachable, "source_unreachable", "the server cancelled or ended the session"),
+    "57P05": (Transient, "source_unreachable", None),
+    "XX000": (Transient, "schema_changed", "an object vanished while it was read: DDL was running"),
+}
+
+
+def failure(sqlstate: str | None, message: str, where: str) -> SnapfleetError:
+    """The error for an SQLSTATE; the server's first line is kept, for it names the object."""
+    text = " ".join(message.split()) or "the connection was lost"
+    for key in (sqlstate or "", (sqlstate or "")[:2]):
+        if key in FAILURES:
+            kind, code, hint = FAILURES[key]
+            return kind(f"{where}: {text}", code=code, hint=hint)
+    if sqlstate is None:
+        return unreachable(text, where)
+    return Permanent(f"{where}: {text} (SQLSTATE {sqlstate})", code="postgres_error")
+
+
+def unreachable(text: str, where: str) -> SnapfleetError:
+    """What libpq says when no session came about: there is no SQLSTATE, only text."""
+    if "password authentication failed" in text or "no password supplied" in text:
+        return Refused(
+            f"{where}: password authentication failed",
+            code="wrong_password",
+            hint="check user and password in the database's URL",
+        )
+    if "no pg_hba.conf entry" in text:
+        return Refused(
+            f"{where}: the server's pg_hba.conf does not let us in",
+            code="wrong_password",
+            hint="add an entry for this host and role, or set sslmode=require if it demands TLS",
+        )
+    if "does not exist" in text:
+        return NotFound(
+            f"{where}: no such database or role",
+            code="database_missing",
+            hint="check the database's URL",
+        )
+    return Unreachable(
+        f"{where} does not answer",
+        code="source_unreachable",
+        hint="is the server up, and reachable from here?",
+    )
+
+
+@contextmanager
+def translated(where: str) -> Generator[None]:
+    """Turn the drivers' errors into ours, the cause kept."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        primary = exc.diag.message_primary
+        raise failure(exc.sqlstate, primary or str(exc), where) from exc
+    except asyncpg.PostgresError as exc:
+        raise failure(exc.sqlstate, str(exc), where) from exc
+    except (asyncpg.InterfaceError, ConnectionError, TimeoutError, OSError) as exc:
+        raise failure("08006", f"connection lost ({type(exc).__name__})", where) from exc

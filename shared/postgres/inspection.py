@@ -1,0 +1,155 @@
+"""What a database holds: tables, sequences, identity, settings. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from shared.domain.manifest import Properties, SequencePosition, Source, TableCount, parse
+from shared.domain.parts import Column, Table
+from shared.errors import NotFound
+from shared.postgres.session import Session, statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One database under any name or alias."""
+
+    system_identifier: str
+    oid: int
+
+
+def row(session: Session, query: str, **values: Any) -> dict[str, Any]:
+    found = session.execute(query.encode(), values or None).fetchone()
+    if found is None:
+        raise NotFound("the database is gone", code="database_missing")
+    return found
+
+
+def identity(session: Session) -> Identity:
+    found = row(session, statement("source"))
+    return Identity(system_identifier=found["system_identifier"], oid=found["oid"])
+
+
+def server_version(session: Session) -> int:
+    """As `server_version_num`: 180006 is 18.6."""
+    return session.info.server_version
+
+
+def source(session: Session, *, tool_version: str) -> Source:
+    found = row(session, statement("source"))
+    return parse({k: v for k, v in found.items() if k != "oid"} | {"tool_version": tool_version}, Source)
+
+
+def properties(session: Session, name: str) -> Properties:
+    return parse(row(session, statement("properties"), name=name), Properties)
+
+
+def roles(session: Session) -> tuple[str, ...]:
+    return tuple(r["rolname"] for r in session.execute(statement("roles").encode()))
+
+
+def extensions(session: Session) -> tuple[str, ...]:
+    query = "select extname || ' ' || extversion as extension from pg_catalog.pg_extension order by 1"
+    return tuple(r["extension"] for r in session.execute(query))
+
+
+def tables(session: Session) -> tuple[Table, ...]:
+    """Every table with rows of its own, by schema and name, with the sizes of this moment."""
+    return tuple(
+        Table(
+            schema=r["schema"],
+            name=r["name"],
+            columns=tuple(
+                Column(name=name, type_name=type_name)
+                for name, type_name in zip(r["column_names"], r["column_types"], strict=True)
+            ),
+            heap_pages=r["heap_pages"],
+            page_bytes=r["page_bytes"],
+            heap_bytes=r["heap_bytes"],
+            toast_bytes=r["toast_bytes"],
+            splittable=r["splittable"],
+        )
+        for r in session.execute(statement("tables").encode())
+    )
+
+
+def lock(session: Session, found: Iterable[Table], *, timeout_ms: int) -> None:
+    """Keep every table from being dropped or rewritten until the transaction ends.
+
+    Raises Busy when a conflicting lock outlasts the timeout, Refused naming the table where the role
+    may not read it.
+    """
+    names = [sql.Identifier(t.schema, t.name) for t in found]
+    if not names:
+        return
+    session.execute(sql.SQL("set local lock_timeout = {}").format(timeout_ms))
+    tables_sql = sql.SQL(", ").join(sql.SQL("only {}").format(name) for name in names)
+    session.execute(sql.SQL("lock table {} in access share mode").format(tables_sql))
+    session.execute("set local lock_timeout = 0")
+
+
+def row_counts(session: Session, names: Sequence[tuple[str, str]]) -> tuple[TableCount, ...]:
+    """Exact counts of these (schema, name), in one round trip for many."""
+    with session.pipeline():
+        cursors = [
+            session.execute(sql.SQL("select count(*) as n from only {}").format(sql.Identifier(schema, name)))
+            for schema, name in names
+        ]
+        counts = [next(iter(cursor))["n"] for cursor in cursors]
+    return tuple(
+        TableCount(schema=schema, name=name, row_count=n)
+        for (schema, name), n in zip(names, counts, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceState:
+    position: SequencePosition
+    ascending: bool
+    cycles: bool
+
+
+def sequences(session: Session) -> tuple[SequenceState, ...]:
+    found = session.execute(statement("sequences").encode()).fetchall()
+    with session.pipeline():
+        cursors = [
+            session.execute(
+                sql.SQL("select last_value, is_called from {}").format(sql.Identifier(r["schema"], r["name"]))
+            )
+            for r in found
+        ]
+        positions = [next(iter(cursor)) for cursor in cursors]
+    return tuple(
+        SequenceState(
+            position=SequencePosition(schema=r["schema"], name=r["name"], **position),
+            ascending=r["ascending"],
+            cycles=r["cycles"],
+        )
+        for r, position in zip(found, positions, strict=True)
+    )
+
+
+def invalid_indexes(session: Session) -> tuple[str, ...]:
+    query = (
+        "select indexrelid::regclass::text as name from pg_catalog.pg_index where not indisvalid order by 1"
+    )
+    return tuple(r["name"] for r in session.execute(query))
+
+
+def is_superuser(session: Session) -> bool:
+    return bool(
+        row(session, "select rolsuper from pg_catalog.pg_roles where rolname = current_user")["rolsuper"]
+    )
+
+
+def hidden_by_row_security(session: Session) -> tuple[str, ...]:
+    """Tables that row-level security would filter for this role: it must not copy them."""
+    query = """
+        select oid::regclass::text as name from pg_catalog.pg_class
+         where relkind in ('r', 'p') and relrowsecurity and pg_catalog.row_security_active(oid)
+         order by 1"""
+    return tuple(r["name"] for r in session.execute(query))

@@ -1,0 +1,58 @@
+"""Load parts into a side database, each exactly once.
+
+A part and its row in the marker table commit together: a part delivered twice, or done by a worker
+that died before it could say so, is found in the marker and left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from psycopg import sql
+
+from shared.domain.manifest import Part
+from shared.errors import Damaged
+from shared.postgres.copying import load_query
+from shared.postgres.session import Session
+
+PIECE_BYTES = 256 * 1024
+
+
+def prepare(session: Session) -> None:
+    """Create the marker table: the first thing in a new side database."""
+    session.execute("create schema snapfleet_load")
+    session.execute("create table snapfleet_load.part (number integer primary key)")
+
+
+def finish(session: Session) -> None:
+    """Remove the marker: nothing of ours stays in a restored database."""
+    session.execute("drop schema if exists snapfleet_load cascade")
+
+
+def load(session: Session, part: Part, chunks: Iterable[bytes]) -> bool:
+    """Load one part from its raw chunks, already checked; False when it was loaded before.
+
+    Raises Damaged when the server counts other rows than were recorded; then nothing is loaded.
+    """
+    with session.transaction():
+        marked = session.execute(
+            "insert into snapfleet_load.part values (%s) on conflict do nothing",
+            [part.spec.number],
+        )
+        if marked.rowcount == 0:
+            return False
+        # The bytes are in the database's own encoding, as they were read.
+        session.execute("select set_config('client_encoding', getdatabaseencoding(), true)")
+        with session.cursor() as cursor:
+            with cursor.copy(load_query(part.spec)) as copy:
+                for chunk in chunks:
+                    view = memoryview(chunk)
+                    for start in range(0, len(view), PIECE_BYTES):
+                        copy.write(view[start : start + PIECE_BYTES])
+            if cursor.rowcount != part.row_count:
+                name = sql.Identifier(part.spec.schema, part.spec.table).as_string()
+                raise Damaged(
+                    f"part {part.spec.number} of {name} gave {cursor.rowcount} rows instead of {part.row_count}",
+                    code="rows_differ",
+                )
+    return True

@@ -1,0 +1,53 @@
+"""Sessions on the databases that we look after, prepared as pg_dump prepares its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from shared.postgres.dsn import Dsn
+from shared.postgres.failures import translated
+
+Session = psycopg.Connection[dict[str, Any]]
+
+
+@cache
+def statement(name: str) -> str:
+    """The statement in `sql/<name>.sql`."""
+    return files("shared.postgres").joinpath("sql", f"{name}.sql").read_text("utf-8")
+
+
+@contextmanager
+def connected(dsn: Dsn, *, application_name: str) -> Generator[Session]:
+    """A session in autocommit with the preamble set; closed at the end.
+
+    Raises Unreachable, Refused or NotFound as `failures` tells them apart, for all that happens in it.
+    """
+    with (
+        translated(dsn.where),
+        psycopg.connect(
+            dsn.conninfo(application_name),
+            autocommit=True,
+            row_factory=dict_row,
+            prepare_threshold=None,
+        ) as session,
+    ):
+        session.execute(statement("preamble").encode())
+        yield session
+
+
+@contextmanager
+def consistent(session: Session) -> Generator[None]:
+    """One read-only transaction that sees one moment from first to last."""
+    session.execute("begin isolation level repeatable read, read only")
+    try:
+        yield
+    finally:
+        if not session.closed:
+            session.execute("rollback")

@@ -1,0 +1,24 @@
+-- What pg_dump sets on its own session before it reads, and why we do the same:
+--   no timeout of the role or database may cut a copy or the idle holder of the snapshot;
+--   a reader that row-level security would filter fails instead of copying fewer rows;
+--   names resolve to what the catalog says, whatever search_path the role has;
+--   values have one text form; scans begin at the first page and are never parallel, so that equal
+--   pages give equal bytes.
+-- Settings that this server does not have are left out.
+select pg_catalog.set_config(wanted.name, wanted.value, false)
+  from (values ('statement_timeout', '0'),
+               ('lock_timeout', '0'),
+               ('idle_in_transaction_session_timeout', '0'),
+               ('transaction_timeout', '0'),
+               ('idle_session_timeout', '0'),
+               ('row_security', 'off'),
+               ('search_path', ''),
+               ('restrict_nonsystem_relation_kind', 'view, foreign-table'),
+               ('DateStyle', 'ISO, YMD'),
+               ('IntervalStyle', 'postgres'),
+               ('extra_float_digits', '3'),
+               ('bytea_output', 'hex'),
+               ('synchronize_seqscans', 'off'),
+               ('max_parallel_workers_per_gather', '0'),
+               ('default_transaction_read_only', 'off')) as wanted (name, value)
+  join pg_catalog.pg_settings setting on pg_catalog.lower(setting.name) = pg_catalog.lower(wanted.name)

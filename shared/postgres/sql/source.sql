@@ -1,0 +1,15 @@
+-- Who this database is. to_jsonb, because what a row of pg_database holds differs by major version.
+select (select system_identifier::text from pg_catalog.pg_control_system()) as system_identifier,
+       d.oid::bigint as oid,
+       d.datname as dbname,
+       pg_catalog.current_setting('server_version') as server_version,
+       pg_catalog.current_setting('server_version_num')::int as server_version_num,
+       pg_catalog.pg_encoding_to_char(d.encoding) as encoding,
+       coalesce(row ->> 'datlocprovider', 'c') as locale_provider,
+       d.datcollate as collate,
+       d.datctype as ctype,
+       coalesce(row ->> 'datlocale', row ->> 'daticulocale') as locale,
+       row ->> 'datcollversion' as collation_version
+  from pg_catalog.pg_database d,
+       lateral pg_catalog.to_jsonb(d) row
+ where d.datname = pg_catalog.current_database()

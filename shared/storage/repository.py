@@ -1,0 +1,123 @@
+"""The repository's layout on any storage: manifests and chunks of each database.
+
+    <database>/snapshots/<id>/manifest.json                    last, create-only
+    <database>/chunks/<2 hex>/<sha256 of the raw bytes>        one zstd frame with its content checksum
+
+`docs/repository-format.md` describes it to the byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+
+from shared.domain import manifest
+from shared.domain.manifest import MAX_CHUNK_BYTES, Chunk, Manifest
+from shared.errors import Damaged, NotFound, Refused
+from shared.storage.base import Storage
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+DAMAGED_HINT = "restore another snapshot; `snapfleet snapshot list` shows them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A chunk ready to be stored: its description and the frame."""
+
+    chunk: Chunk
+    frame: bytes
+
+
+def manifest_key(database: str, snapshot_id: str) -> str:
+    return f"{database}/snapshots/{snapshot_id}/manifest.json"
+
+
+def chunk_key(database: str, sha256: str) -> str:
+    return f"{database}/chunks/{sha256[:2]}/{sha256}"
+
+
+def compress(raw: bytes | bytearray, *, sha256: str, level: int) -> Sealed:
+    """One chunk's frame. `sha256` is of the raw bytes, computed by the caller who asked for it first."""
+    options: dict[int, int] = {
+        zstd.CompressionParameter.compression_level: level,
+        # Without it, most flipped bits decode to other bytes without a word.
+        zstd.CompressionParameter.checksum_flag: 1,
+    }
+    frame = zstd.compress(raw, options=options)
+    stored_sha256 = hashlib.sha256(frame).hexdigest()
+    chunk = Chunk(sha256=sha256, raw_bytes=len(raw), stored_bytes=len(frame), stored_sha256=stored_sha256)
+    return Sealed(chunk=chunk, frame=frame)
+
+
+class Repository:
+    """Chunks and manifests over one storage. Raises what the storage raises, and Damaged."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def put_chunk(self, database: str, sealed: Sealed) -> None:
+        self.storage.put(chunk_key(database, sealed.chunk.sha256), sealed.frame)
+
+    def get_chunk(self, database: str, chunk: Chunk) -> bytes:
+        """A chunk's raw bytes, exactly those that were recorded, or Damaged; never more memory than recorded."""
+        if chunk.raw_bytes > MAX_CHUNK_BYTES:
+            raise Damaged(f"chunk {chunk.sha256} claims {chunk.raw_bytes} bytes", code="chunk_damaged")
+        frame = self.storage.get(chunk_key(database, chunk.sha256), sha256=chunk.stored_sha256)
+        decompressor = zstd.ZstdDecompressor()
+        try:
+            raw = decompressor.decompress(frame, max_length=chunk.raw_bytes + 1)
+        except zstd.ZstdError as exc:
+            raise damaged(chunk) from exc
+        whole = decompressor.eof and len(raw) == chunk.raw_bytes
+        if not whole or hashlib.sha256(raw).hexdigest() != chunk.sha256:
+            raise damaged(chunk)
+        return raw
+
+    def check_chunk(self, database: str, chunk: Chunk) -> str | None:
+        """What is wrong with a stored chunk, by what storage says of it; None when it is as recorded."""
+        try:
+            stat = self.storage.head(chunk_key(database, chunk.sha256))
+        except NotFound:
+            return "missing"
+        except Damaged:
+            return "damaged"
+        if stat.size_bytes != chunk.stored_bytes:
+            return f"has {stat.size_bytes} bytes instead of {chunk.stored_bytes}"
+        if stat.sha256 != chunk.stored_sha256:
+            return "has another hash"
+        return None
+
+    def delete_chunk(self, database: str, sha256: str) -> None:
+        self.storage.delete(chunk_key(database, sha256))
+
+    def put_manifest(self, sealed: Manifest) -> str:
+        """Write a manifest, once; its SHA-256. Writing the same one again is fine, another is Refused."""
+        body = manifest.encode(sealed)
+        digest = hashlib.sha256(body).hexdigest()
+        key = manifest_key(sealed.database, sealed.id)
+        try:
+            self.storage.put(key, body, create_only=True)
+        except Refused as exc:
+            if exc.code != "object_exists" or self.storage.get(key) != body:
+                raise
+        return digest
+
+    def get_manifest(self, database: str, snapshot_id: str, *, sha256: str | None) -> Manifest:
+        """Read a manifest; Damaged unless it hashes to `sha256` (where that is known) and is this one's."""
+        key = manifest_key(database, snapshot_id)
+        found = manifest.decode(self.storage.get(key, sha256=sha256), sha256=sha256)
+        if (found.database, found.id) != (database, snapshot_id):
+            raise Damaged(f"{key} holds the manifest of {found.database}/{found.id}", code="manifest_damaged")
+        return found
+
+    def delete_manifest(self, database: str, snapshot_id: str) -> None:
+        self.storage.delete(manifest_key(database, snapshot_id))
+
+
+def damaged(chunk: Chunk) -> Damaged:
+    return Damaged(f"chunk {chunk.sha256} is not what was stored", code="chunk_damaged", hint=DAMAGED_HINT)

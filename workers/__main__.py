@@ -1,0 +1,70 @@
+"""`python -m workers`: one worker process with its pool, on all queues or on some."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import structlog
+
+from shared import logs
+from shared.catalog.migration import check_migrated
+from shared.domain.job import QUEUES
+from shared.errors import SnapfleetError
+from shared.settings import Settings
+from workers.app import make_worker_app
+from workers.resources import Resources, make_fleet
+
+log = structlog.get_logger(__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until told to stop; 1 with a clear line when it cannot start."""
+    options = parser().parse_args(argv)
+    try:
+        settings = Settings.from_environment()
+        logs.configure(level=settings.log_level, style=settings.log_format)
+        check(settings)
+    except SnapfleetError as exc:
+        sys.stderr.write(f"error: {exc.message}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
+        return 1
+    # SIGTERM means: finish what can be finished within the soft shutdown window, then stop.
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # noqa: TID251 - Celery reads it there, and only there
+    app = make_worker_app(Resources(settings))
+    app.worker_main(
+        [
+            "worker",
+            f"--hostname={options.name}@%h",
+            f"--concurrency={options.concurrency or settings.worker_concurrency}",
+            f"--queues={options.queues}",
+            "--without-gossip",
+            "--without-mingle",
+            f"--loglevel={settings.log_level}",
+        ]
+    )
+    return 0
+
+
+def check(settings: Settings) -> None:
+    """Refuse to start where nothing could succeed."""
+    fleet = make_fleet(settings)
+    try:
+        check_migrated(fleet.catalog)
+        seen = fleet.repository.storage.check()
+        if seen.warning:
+            log.warning("repository_capabilities", warning=seen.warning)
+    finally:
+        fleet.catalog.close()
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    made.add_argument("--concurrency", type=int, help="processes of the pool (default: WORKER_CONCURRENCY)")
+    made.add_argument("--name", default="worker", help="unlike any other worker's on this host")
+    made.add_argument("--queues", default=",".join(QUEUES), help="default: all of %(default)s")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())
