@@ -9,8 +9,8 @@ from shared.domain.manifest import Chunk
 from shared.operations.fleet import Fleet
 from shared.storage import repository
 
-CHUNK_BYTES = 32 * 1024 * 1024
-"""Half of what the format allows: raw bytes and their frame stand in memory together."""
+CHUNK_BYTES = 16 * 1024 * 1024
+"""A quarter of what the format allows: raw bytes and their frame stand in memory together."""
 
 ARCHIVE_HEAD_BYTES = 64 * 1024
 """pg_dump writes the time of day into the first bytes: cut apart, the rest of an unchanged archive

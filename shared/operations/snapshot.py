@@ -169,11 +169,8 @@ def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
             part.meter.done_bytes = writer.taken_bytes
 
         rows = reader.copy(parse(part.taken.spec, PartSpec), write)
-        return {
-            "row_count": rows,
-            "new_bytes": store.new_bytes,
-            "chunks": [plain(chunk, Chunk) for chunk in writer.close()],
-        }
+        chunks = [plain(chunk, Chunk) for chunk in writer.close()]
+        return {"row_count": rows, "new_bytes": store.new_bytes, "chunks": chunks}
 
     return work
 
