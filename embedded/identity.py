@@ -60,13 +60,14 @@ def unprivileged() -> Identity:
     """The identity for a server that refuses root: SELF unless we are root."""
     if os.geteuid() != 0:
         return Identity.SELF
-    if sys.platform != "linux":
-        raise Refused(
-            "PostgreSQL cannot be run as root on this system",
-            code="root_refused",
-            hint="run this as an ordinary user",
-        )
-    return Identity.NAMESPACE if possible(Identity.NAMESPACE) else Identity.NOBODY
+    for identity in (Identity.NAMESPACE, Identity.NOBODY):
+        if sys.platform == "linux" and possible(identity):
+            return identity
+    raise Refused(
+        "PostgreSQL cannot be run as root on this system",
+        code="root_refused",
+        hint="run this as an ordinary user",
+    )
 
 
 @functools.cache

@@ -68,7 +68,7 @@ def configuration(redis_url: str) -> dict[str, Any]:
         "worker_enable_soft_shutdown_on_idle": True,
         # Fresh children: what a copy leaves in a heap is not carried along.
         "worker_max_tasks_per_child": 50,
-        "worker_max_memory_per_child": 150_000,
+        "worker_max_memory_per_child": 175_000,
         "worker_proc_alive_timeout": 20.0,
         "task_serializer": "json",
         "event_serializer": "json",

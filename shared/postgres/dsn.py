@@ -133,7 +133,11 @@ class Dsn:
         return replace(self, dbname=name)
 
     def conninfo(self, application_name: str, **extra: str | int) -> str:
-        """For psycopg. It holds the password: never log it, never put it in an argument list."""
+        """For psycopg. It holds the password: never log it, never put it in an argument list.
+
+        Text travels as UTF-8 whatever the database's encoding, as it does with asyncpg: one writes
+        what the other reads, and from a SQL_ASCII database names come as text rather than as bytes.
+        """
         arguments: dict[str, str | int | None] = {
             **dict(self.parameters),
             "connect_timeout": self.connect_timeout,
@@ -143,6 +147,7 @@ class Dsn:
             "password": self.password,
             "dbname": self.dbname,
             "application_name": application_name,
+            "client_encoding": "UTF8",
             **extra,
         }
         return make_conninfo("", **arguments)

@@ -57,7 +57,8 @@ FAILURES: Final[tuple[tuple[str, type[SnapfleetError], str, str | None], ...]] =
     (r"row-level security", Refused, "insufficient_rights", "give the role BYPASSRLS, or the table to it"),
     (r"permission denied for|must be (owner|member) of", Refused, "insufficient_rights", _RIGHTS),
     (r"must be able to SET ROLE|permission denied to", Refused, "insufficient_rights", _RIGHTS),
-    (r"canceling statement due to lock timeout", Busy, "lock_timeout", _LOCK),
+    # pg_dump waits for locks under a statement_timeout, and sets none otherwise.
+    (r"statement due to (?:lock|statement) timeout(?:\n.*LOCK TABLE)?", Busy, "lock_timeout", _LOCK),
     (r"could not obtain lock", Busy, "lock_timeout", _LOCK),
     (r"due to conflict with recovery", Transient, "standby_conflict", "snapshot the primary"),
     (r"invalid snapshot identifier|could not import the .*snapshot", Transient, "snapshot_lost", None),
@@ -154,7 +155,7 @@ def failure(exc: ToolFailed, where: str) -> SnapfleetError:
     return Permanent(f"{exc.message}, on {where}", code="tool_failed")
 
 
-def _bare(line: str) -> str:
+def _bare(lines: str) -> str:
     """Without the announcements before the server's own words."""
     return re.sub(
         r"^pg_\w+: (?:error|detail): |(?:query failed|Error message from server): (?=ERROR)", "", line

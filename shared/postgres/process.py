@@ -31,6 +31,7 @@ _TICK_SECONDS: Final = 0.2
 _GRACE_SECONDS: Final = 2.0
 _STDERR_BYTES: Final = 1 << 20
 _SAID_BYTES: Final = 2048
+_LINE_CHARACTERS: Final = 400
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG: Final = 1
@@ -124,6 +125,7 @@ class _Child:
 
     def wait(self, tick: Callable[[], None]) -> None:
         """Wait for the end, and for every process of the group; raise ToolFailed for a bad one."""
+        tick()
         while not self._ended(_TICK_SECONDS):
             tick()
         self.end()
@@ -259,4 +261,6 @@ def _said(stderr: IO[bytes]) -> str:
     stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - _STDERR_BYTES))
     text = _STATEMENT.sub("", stderr.read().decode(errors="replace"))
     text = _LOGIN.sub(r"\1***@", _SECRET.sub(r"\1***", text)).strip()
+    # One line may list thousands of tables; it must not push the error before it out of sight.
+    text = "\n".join(line[:_LINE_CHARACTERS] for line in text.split("\n"))
     return text.encode()[-_SAID_BYTES:].decode(errors="ignore")
