@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.job import Job, JobKind, JobState, NewJob
-from shared.domain.snapshot import Reason, Snapshot
+from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import Busy, NotFound, Refused
 from shared.operations import dispatch
 from shared.operations.fleet import Fleet
@@ -66,7 +66,7 @@ def choose_snapshot(fleet: Fleet, database: str, *, snapshot_id: str | None, at:
                     code="snapshot_unknown",
                     hint=f"`snapfleet snapshot list {database}` shows them",
                 )
-            if found.manifest_sha256 is None or found.deleted_at is not None:
+            if found.state is not SnapshotState.SEALED:
                 raise Refused(
                     f"snapshot {snapshot_id} is {found.state}: only a sealed one can be restored",
                     code="snapshot_not_sealed",

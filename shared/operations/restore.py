@@ -69,12 +69,13 @@ def plan(run: StepRun) -> Outcome:
             )
     manifest = manifest_of(run.fleet, request["snapshot_id"])
     dsn = run.fleet.dsn(run.job.database)
+    target = dsn.for_database(request["to"] or dsn.dbname).dbname
     with maintenance(dsn, run.name) as session:
         source.choose_tools(run.fleet, dsn, session)
+        source.refuse_catalog_target(run.fleet, session, target)
         refuse_superuser(run.fleet, session, as_superuser=request["as_superuser"])
         refuse_older(session, manifest)
         refuse_missing_roles(session, manifest)
-        target = request["to"] or dsn.dbname
         if request["to"] is not None and databases.oid_of(session, target) is not None:
             raise Refused(f"a database named {target!r} exists already", code="target_exists")
     return Outcome(result={"snapshot_id": manifest.id, "target": target})
@@ -330,6 +331,8 @@ def undo_swap(run: StepRun) -> None:
             properties=None,
             check=run.check,
         )
+    with run.fleet.catalog.transaction() as tx:
+        tx.parked.dropped(run.job.id)
 
 
 def settle(run: StepRun) -> Outcome:

@@ -167,9 +167,10 @@ def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -
             log.info("step_refused", job=job_id, epoch=epoch, seq=seq)
             return False
         resumed = tx.jobs.begin_step(claim)
+        # In here: a worker that does not know this database leaves the claim to one that does.
+        run = StepRun(fleet, claim, resumed=resumed)
         if seq == 1 and not resumed:
             event(tx, claim.job, "started")
-    run = StepRun(fleet, claim, resumed=resumed)
     name = SAGAS[claim.job.kind].steps[seq - 1]
     bound = {"job": job_id, "database": claim.job.database, "step": f"{claim.job.kind}.{name}"}
     with structlog.contextvars.bound_contextvars(**bound):
@@ -247,7 +248,7 @@ def roll_back(steps: Steps, job_id: str, *, epoch: int, fleet: Fleet) -> bool:
             log.info("rollback_refused", job=job_id, epoch=epoch)
             return False
         started = [s for s in tx.jobs.steps(job_id) if s.state in (StepState.DOING, StepState.DONE)]
-    run = StepRun(fleet, claim, resumed=True)
+        run = StepRun(fleet, claim, resumed=True)
     with structlog.contextvars.bound_contextvars(job=job_id, database=claim.job.database):
         log.warning("rollback_started", epoch=epoch)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.errors import Refused
 from shared.operations.fleet import Fleet
-from shared.postgres import inspection, tools
+from shared.postgres import databases, inspection, tools
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session
 from shared.postgres.tools import Tools
@@ -24,12 +24,24 @@ def choose_tools(fleet: Fleet, dsn: Dsn, session: Session) -> Tools:
     return tools.choose(tools.find(bin_dir=fleet.bin_dir), server_major=major, tls_required=dsn.tls_required)
 
 
+def refuse_catalog_target(fleet: Fleet, session: Session, name: str) -> None:
+    """The same, for a session beside the database `name` in its cluster."""
+    system_identifier, oid = fleet.catalog.identity()
+    beside = inspection.identity(session)
+    if (system_identifier, oid) == (beside.system_identifier, databases.oid_of(session, name)):
+        raise catalog_inside()
+
+
 def refuse_catalog(fleet: Fleet, session: Session) -> None:
     """Refused where this database holds the catalog: a restore would take the record of itself back."""
     ours = inspection.identity(session)
     if fleet.catalog.identity() == (ours.system_identifier, ours.oid):
-        raise Refused(
-            "the catalog lies inside this database, which a restore would replace",
-            code="catalog_in_protected_database",
-            hint="give the catalog a database of its own: CATALOG_URL",
-        )
+        raise catalog_inside()
+
+
+def catalog_inside() -> Refused:
+    return Refused(
+        "the catalog lies inside this database, which a restore would replace",
+        code="catalog_in_protected_database",
+        hint="give the catalog a database of its own: CATALOG_URL",
+    )

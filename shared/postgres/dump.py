@@ -156,10 +156,9 @@ def failure(exc: ToolFailed, where: str) -> SnapfleetError:
 
 
 def _bare(lines: str) -> str:
-    """Without the announcements before the server's own words."""
-    return re.sub(
-        r"^pg_\w+: (?:error|detail): |(?:query failed|Error message from server): (?=ERROR)", "", line
-    )
+    """Without the announcements before the server's own words, in one line."""
+    announced = r"^pg_\w+: (?:error|detail): |(?:query failed|Error message from server): (?=ERROR)"
+    return " ".join(re.sub(announced, "", lines, flags=re.MULTILINE).split())
 
 
 @contextmanager
