@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,73 +43,128 @@ from shared.postgres import copying, dump, inspection
 from shared.postgres.copying import Reader
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected, consistent
+from shared.postgres.tools import Tools
 
 log = structlog.get_logger(__name__)
 
 LOCK_TIMEOUT_MS = 30_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One exported snapshot of the source, held open, and what is true in it."""
+
+    session: Session
+    dsn: Dsn
+    tools: Tools
+    exported: str
+    taken_at: datetime
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    chunks: tuple[Chunk, ...]
+    new_bytes: int
+
+
 def copy(run: StepRun) -> Outcome:
     """Read the whole database at one moment and store it; nobody sees it before `seal`."""
     began = time.monotonic()
-    fleet, dsn = run.fleet, run.fleet.dsn(run.job.database)
-    request = run.job.request
+    with held_moment(run) as moment:
+        facts = describe(moment)
+        specs = partition.split(moment.tables, part_bytes=run.database.part_bytes)
+        share_out(run, moment, specs)
+        split = sorted({(spec.schema, spec.table) for spec in specs})
+        archive = copy_archive(run, moment, without_data_of=split)
+        unsplit = [(t.schema, t.name) for t in moment.tables if (t.schema, t.name) not in set(split)]
+        counts = inspection.row_counts(moment.session, unsplit)
+        reading = copying.reading(moment.dsn, snapshot=moment.exported, application_name=run.name)
+        with reading as reader:
+            hands.lead(run, copy_work(run.fleet, run.job.database, reader))
+    run.record(
+        **facts,
+        archive=[plain(chunk, Chunk) for chunk in archive.chunks],
+        archive_new_bytes=archive.new_bytes,
+        counts=[plain(count, TableCount) for count in counts],
+        seconds=time.monotonic() - began,
+    )
+    return Outcome()
+
+
+@contextmanager
+def held_moment(run: StepRun) -> Generator[Moment]:
+    """Export a snapshot and hold it open. Until this ends every reader of it sees the same rows."""
+    dsn = run.fleet.dsn(run.job.database)
     with connected(dsn, application_name=run.name) as session:
-        source.refuse_catalog(fleet, session)
-        tools = source.choose_tools(fleet, dsn, session)
+        source.refuse_catalog(run.fleet, session)
+        tools = source.choose_tools(run.fleet, dsn, session)
         with consistent(session):
             tables = readable_tables(session)
             exported, taken_at = export(session)
-            facts = {
-                "source": plain(inspection.source(session, tool_version=tools.version), Source),
-                "properties": plain(inspection.properties(session, dsn.dbname), Properties),
-                "roles": list(inspection.roles(session)),
-                "extensions": list(inspection.extensions(session)),
-                "sequences": [plain(s.position, SequencePosition) for s in inspection.sequences(session)],
-            }
-            specs = partition.split(tables, part_bytes=run.database.part_bytes)
-            with fleet.catalog.transaction() as tx:
-                if tx.snapshots.get(request["snapshot_id"]) is None:
-                    tx.snapshots.begin(
-                        request["snapshot_id"],
-                        database=run.job.database,
-                        job_id=run.job.id,
-                        reason=Reason(request["reason"]),
-                        labels=request["labels"],
-                    )
-                tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=planned(specs, tables))
-            # Hands find the snapshot here; a new epoch's lead overwrites it with its own.
-            run.record(snapshot=exported, epoch=run.job.epoch)
-            hands.call_hands(run)
-            split = sorted({(s.schema, s.table) for s in specs})
-            store = chunk_store(run)
-            writer = ChunkWriter(store.store, first_bytes=ARCHIVE_HEAD_BYTES)
-            with dump.dump(
-                tools,
-                dsn,
-                snapshot=exported,
-                without_data_of=split,
-                application_name=run.name,
-                while_running=run.check,
-            ) as pieces:
-                for piece in pieces:
-                    writer.write(piece)
-                    run.report(archive_bytes=writer.taken_bytes)
-            archive = writer.close()
-            counts = inspection.row_counts(
-                session, [(t.schema, t.name) for t in tables if (t.schema, t.name) not in set(split)]
+            yield Moment(
+                session=session,
+                dsn=dsn,
+                tools=tools,
+                exported=exported,
+                taken_at=taken_at,
+                tables=tables,
             )
-            with copying.reading(dsn, snapshot=exported, application_name=run.name) as reader:
-                hands.lead(run, copy_work(fleet, run.job.database, reader))
-    record = facts | {
-        "taken_at": taken_at.isoformat(),
-        "archive": [plain(chunk, Chunk) for chunk in archive],
-        "archive_new_bytes": store.new_bytes,
-        "counts": [plain(count, TableCount) for count in counts],
-        "seconds": time.monotonic() - began,
+
+
+def describe(moment: Moment) -> dict[str, Any]:
+    """What the manifest will say of the source. Before the archive is read: sequences only move on."""
+    session = moment.session
+    version = moment.tools.version
+    return {
+        "taken_at": moment.taken_at.isoformat(),
+        "source": plain(inspection.source(session, tool_version=version), Source),
+        "properties": plain(inspection.properties(session, moment.dsn.dbname), Properties),
+        "roles": list(inspection.roles(session)),
+        "extensions": list(inspection.extensions(session)),
+        "sequences": [plain(s.position, SequencePosition) for s in inspection.sequences(session)],
     }
-    run.record(**record)
-    return Outcome()
+
+
+def share_out(run: StepRun, moment: Moment, specs: Sequence[PartSpec]) -> None:
+    """Write the parts down, say in which snapshot they are to be read, and call hands."""
+    request = run.job.request
+    with run.fleet.catalog.transaction() as tx:
+        if tx.snapshots.get(request["snapshot_id"]) is None:
+            tx.snapshots.begin(
+                request["snapshot_id"],
+                database=run.job.database,
+                job_id=run.job.id,
+                reason=Reason(request["reason"]),
+                labels=request["labels"],
+            )
+        parts = planned(specs, moment.tables)
+        tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
+    # A new epoch's lead overwrites it with its own: a late hand sees that its lead is gone.
+    run.record(snapshot=moment.exported, epoch=run.job.epoch)
+    if specs:
+        hands.call_hands(run)
+
+
+def copy_archive(run: StepRun, moment: Moment, *, without_data_of: Sequence[tuple[str, str]]) -> Archive:
+    """Store what pg_dump writes: the schema, and all data but that of the split tables."""
+    level = run.database.compression_level
+    store = ChunkStore(run.fleet, database=run.job.database, level=level, check=run.check)
+    writer = ChunkWriter(store.store, first_bytes=ARCHIVE_HEAD_BYTES)
+    with dump.dump(
+        moment.tools,
+        moment.dsn,
+        snapshot=moment.exported,
+        without_data_of=without_data_of,
+        application_name=run.name,
+        while_running=run.check,
+    ) as pieces:
+        for piece in pieces:
+            writer.write(piece)
+            run.report(archive_bytes=writer.taken_bytes)
+    # Only after the tool has ended well: what it wrote until then may be half an archive.
+    chunks = writer.close()
+    return Archive(chunks=chunks, new_bytes=store.new_bytes)
 
 
 def readable_tables(session: Session) -> tuple[Table, ...]:
@@ -147,11 +203,6 @@ def planned(specs: Sequence[PartSpec], tables: Sequence[Table]) -> list[tuple[in
     return [(spec.number, plain(spec, PartSpec), expected(spec)) for spec in specs]
 
 
-def chunk_store(run: StepRun) -> ChunkStore:
-    level = run.database.compression_level
-    return ChunkStore(run.fleet, database=run.job.database, level=level, check=run.check)
-
-
 def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
     """One part: read, cut, store. Its result is what the manifest will say of it."""
 
@@ -178,22 +229,18 @@ def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
 def help_copy(fleet: Fleet, job_id: str, *, epoch: int) -> int:
     """A hand of a copy: read parts in the lead's snapshot while there are any; how many.
 
-    Quietly does nothing when the lead is gone or has moved on: then the parts are not ours to read.
+    Nothing when the lead is gone or has moved on: then the parts are not ours to read.
     """
     with fleet.catalog.transaction() as tx:
         job = tx.jobs.get(job_id)
         step = tx.jobs.step(job_id, 1) if job else None
     if job is None or step is None or job.epoch != epoch or step.data.get("epoch") != epoch:
         return 0
-    with hand_reader(fleet.dsn(job.database), str(step.data["snapshot"]), job_id, epoch) as reader:
-        return hands.help_out(fleet, job_id, epoch, copy_work(fleet, job.database, reader))
-
-
-@contextmanager
-def hand_reader(dsn: Dsn, snapshot: str, job_id: str, epoch: int) -> Generator[Reader]:
+    dsn = fleet.dsn(job.database)
     name = f"snapfleet:{job_id[:13]}:{epoch}"
-    with copying.reading(dsn, snapshot=snapshot, application_name=name) as reader:
-        yield reader
+    exported = str(step.data["snapshot"])
+    with copying.reading(dsn, snapshot=exported, application_name=name) as reader:
+        return hands.help_out(fleet, job_id, epoch, copy_work(fleet, job.database, reader))
 
 
 def undo_copy(run: StepRun) -> None:
