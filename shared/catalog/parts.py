@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, case, delete, func, insert, select, update
 
 from shared.catalog.models import PartRow, table
 from shared.catalog.statements import statement
@@ -28,6 +28,8 @@ class PartsProgress:
     done: int
     expected_bytes: int
     done_bytes: int
+    covered_bytes: int
+    """Of the expected ones: those of done parts in full, however many bytes they turned out to have."""
 
     @property
     def is_complete(self) -> bool:
@@ -113,11 +115,16 @@ class Parts:
 
     def progress(self, job_id: str) -> PartsProgress:
         done = func.count().filter(PART.c.state == "done")
+        covered = case(
+            (PART.c.state == "done", PART.c.expected_bytes),
+            else_=func.least(PART.c.done_bytes, PART.c.expected_bytes),
+        )
         query = select(
             func.count().label("total"),
             done.label("done"),
             func.coalesce(func.sum(PART.c.expected_bytes), 0).label("expected_bytes"),
             func.coalesce(func.sum(PART.c.done_bytes), 0).label("done_bytes"),
+            func.coalesce(func.sum(covered), 0).label("covered_bytes"),
         ).where(PART.c.job_id == job_id)
         row = self._db.execute(query).mappings().one()
         return PartsProgress(**{name: int(value) for name, value in row.items()})
