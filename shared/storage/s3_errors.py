@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.client import IncompleteRead
 from typing import NamedTuple
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import IncompleteRead
 
 from shared.errors import (
     Busy,
