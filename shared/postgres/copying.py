@@ -1,7 +1,7 @@
 """Read parts of tables as the bytes of COPY, in somebody else's exported snapshot.
 
-asyncpg hands over many rows at a time, so no Python runs per row: beside psycopg's row-wise copy it
-needed less than a quarter of the client's CPU. It is used for this and nothing else.
+asyncpg hands over many rows at a time, so no Python runs per row (figures in docs/decisions). It is used
+for this and nothing else.
 """
 
 from __future__ import annotations
