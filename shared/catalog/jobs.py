@@ -176,6 +176,11 @@ class Jobs:
         """Make ready every live job that does not move (or that one); they are to be rung now."""
         return self._jobs("reap", {"max_attempts": MAX_ATTEMPTS, "only": job_id})
 
+    def not_rung(self, job: Job) -> None:
+        """Note that no message left for a job that `activate` or `reap` answered."""
+        key = {"id": job.id, "epoch": job.epoch, "enqueued_at": job.enqueued_at}
+        self._db.execute(statement("not_rung"), key)
+
     def expire(self) -> list[Job]:
         """End what waited past its deadline or was cancelled before it began."""
         return self._jobs("expire", {})
@@ -196,6 +201,11 @@ class Jobs:
 
     def get(self, job_id: str) -> Job | None:
         row = self._db.execute(select(JOB).where(JOB.c.id == job_id)).mappings().one_or_none()
+        return to_job(row) if row else None
+
+    def by_key(self, idempotency_key: str) -> Job | None:
+        query = select(JOB).where(JOB.c.idempotency_key == idempotency_key)
+        row = self._db.execute(query).mappings().one_or_none()
         return to_job(row) if row else None
 
     def find(self, prefix: str) -> list[Job]:
@@ -224,6 +234,13 @@ class Jobs:
     def steps(self, job_id: str) -> Sequence[Step]:
         query = select(STEP).where(STEP.c.job_id == job_id).order_by(STEP.c.seq)
         return [to_step(row) for row in self._db.execute(query).mappings()]
+
+    def restore_durations(self, database: str, *, limit: int = 5) -> Sequence[tuple[int, float]]:
+        """(raw bytes, seconds) of the newest restores that succeeded."""
+        values = {"database": database, "limit": limit}
+        return [
+            (row.raw_bytes, row.seconds) for row in self._db.execute(statement("restore_durations"), values)
+        ]
 
     def now(self) -> datetime:
         """The catalog server's clock: the only one that leases and slots go by."""

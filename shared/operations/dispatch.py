@@ -14,13 +14,18 @@ log = structlog.get_logger(__name__)
 
 
 def ring(fleet: Fleet, jobs: Iterable[Job]) -> bool:
-    """Ring for each job; False when Redis could not be reached: the reaper will ring again."""
-    for job in jobs:
+    """Ring for each job; False when Redis could not be reached: the next reap rings again."""
+    unrung = list(jobs)
+    while unrung:
         try:
-            fleet.doorbell.ring(job)
+            fleet.doorbell.ring(unrung[0])
         except Unreachable as exc:
-            log.warning("doorbell_failed", job=job.id, code=exc.code)
+            log.warning("doorbell_failed", jobs=[job.id for job in unrung], code=exc.code)
+            with fleet.catalog.transaction() as tx:
+                for job in unrung:
+                    tx.jobs.not_rung(job)
             return False
+        unrung.pop(0)
     return True
 
 
