@@ -157,6 +157,16 @@ class Snapshots:
         row = self._db.execute(query).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
+    def find(self, prefix: str) -> list[Snapshot]:
+        """Up to two snapshots whose id starts with what a user typed, tombstones included."""
+        query = select(SNAPSHOT).where(func.starts_with(SNAPSHOT.c.id, prefix)).order_by(SNAPSHOT.c.id)
+        return [to_snapshot(row) for row in self._db.execute(query.limit(2)).mappings()]
+
+    def table_rows(self, snapshot_id: str) -> Mapping[str, int]:
+        """Rows of each table, by `schema.name`; empty unless it was sealed."""
+        query = select(SNAPSHOT.c.table_rows).where(SNAPSHOT.c.id == snapshot_id)
+        return self._db.execute(query).scalar_one_or_none() or {}
+
     def of_job(self, job_id: str) -> Snapshot | None:
         query = select(SNAPSHOT).where(SNAPSHOT.c.job_id == job_id)
         row = self._db.execute(query).mappings().one_or_none()

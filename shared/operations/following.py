@@ -50,12 +50,14 @@ def follow(
     job_id: str,
     *,
     every: timedelta = LOOK_EVERY,
+    away: Callable[[Unreachable], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Progress]:
     """What the job is doing, at once and then again and again; the last one is in a final state.
 
-    Raises NotFound for a job that is not there, and Unreachable when the catalog stays away.
+    `away` hears of each look that the catalog did not answer. Raises NotFound for a job that is not
+    there, and Unreachable when the catalog stays away.
     """
     pace = _Pace(clock)
     reaped_at = seen_at = clock()
@@ -69,9 +71,10 @@ def follow(
             if clock() - reaped_at > REAP_EVERY.total_seconds():
                 reaped_at = clock()
                 dispatch.reap(fleet, job_id)
-        except Unreachable:
+        except Unreachable as exc:
             if clock() - seen_at > PATIENCE.total_seconds():
                 raise
+            away(exc)
         sleep(every.total_seconds())
 
 

@@ -34,13 +34,31 @@ def submit(fleet: Fleet, new: NewJob) -> Accepted:
         if is_new:
             data = {"kind": str(job.kind), "request": dict(job.request)}
             tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
-    if not is_new and (job.kind, job.database) != (new.kind, new.database):
+    refuse_other(job, new.kind, new.database)
+    return Accepted(job=job, is_new=is_new, rung=dispatch.start_waiting(fleet, job.database))
+
+
+def accepted_before(
+    fleet: Fleet, idempotency_key: str | None, *, kind: JobKind, database: str
+) -> Accepted | None:
+    """What this key was answered with before; None where it is new: then look, ask, and submit."""
+    if idempotency_key is None:
+        return None
+    with fleet.catalog.transaction() as tx:
+        job = tx.jobs.by_key(idempotency_key)
+    if job is None:
+        return None
+    refuse_other(job, kind, database)
+    return Accepted(job=job, is_new=False, rung=dispatch.start_waiting(fleet, job.database))
+
+
+def refuse_other(job: Job, kind: JobKind, database: str) -> None:
+    if (job.kind, job.database) != (kind, database):
         raise Refused(
             "this idempotency key belongs to another request",
             code="idempotency_key_reused",
             hint="use a new key for a new request",
         )
-    return Accepted(job=job, is_new=is_new, rung=dispatch.start_waiting(fleet, job.database))
 
 
 def snapshot_request(
@@ -91,6 +109,21 @@ def find_job(fleet: Fleet, job_id: str) -> Job:
         raise NotFound(f"no job {job_id}", code="job_unknown", hint="`snapfleet jobs` lists them")
     if len(found) > 1:
         raise Refused(f"more than one job begins with {job_id}", code="job_ambiguous")
+    return found[0]
+
+
+def find_snapshot(fleet: Fleet, snapshot_id: str) -> Snapshot:
+    """A snapshot by its id or the beginning of it, whatever became of it."""
+    with fleet.catalog.transaction() as tx:
+        found = tx.snapshots.find(snapshot_id)
+    if not found:
+        raise NotFound(
+            f"no snapshot {snapshot_id}",
+            code="snapshot_unknown",
+            hint="`snapfleet snapshot list` shows them",
+        )
+    if len(found) > 1:
+        raise Refused(f"more than one snapshot begins with {snapshot_id}", code="snapshot_ambiguous")
     return found[0]
 
 

@@ -76,9 +76,25 @@ def plan(run: StepRun) -> Outcome:
         refuse_superuser(run.fleet, session, as_superuser=request["as_superuser"])
         refuse_older(session, manifest)
         refuse_missing_roles(session, manifest)
-        if request["to"] is not None and databases.oid_of(session, target) is not None:
-            raise Refused(f"a database named {target!r} exists already", code="target_exists")
+        if request["to"] is not None:
+            refuse_target(session, target)
     return Outcome(result={"snapshot_id": manifest.id, "target": target})
+
+
+def refuse_target(session: Session, name: str) -> None:
+    """A database beside the live one gets a name that is new, and that we would never drop again."""
+    if databases.oid_of(session, name) is not None:
+        raise Refused(
+            f"a database named {name!r} exists already",
+            code="target_exists",
+            hint="choose a name that is new, or drop that database first",
+        )
+    if name.startswith(databases.OURS):
+        raise Refused(
+            f"names that begin with {databases.OURS} are for databases that come and go with jobs",
+            code="target_reserved",
+            hint="choose another name",
+        )
 
 
 def refuse_superuser(fleet: Fleet, session: Session, *, as_superuser: bool) -> None:
@@ -100,9 +116,14 @@ def refuse_older(session: Session, manifest: Manifest) -> None:
         )
 
 
-def refuse_missing_roles(session: Session, manifest: Manifest) -> None:
+def missing_roles(session: Session, manifest: Manifest) -> tuple[str, ...]:
+    """Roles that own or may use something in the snapshot, and that the target's server lacks."""
     known = {r["rolname"] for r in session.execute("select rolname from pg_catalog.pg_roles")}
-    missing = sorted(set(manifest.roles) - known)
+    return tuple(sorted(set(manifest.roles) - known))
+
+
+def refuse_missing_roles(session: Session, manifest: Manifest) -> None:
+    missing = missing_roles(session, manifest)
     if missing:
         raise Refused(
             f"roles that own or may use what is in the snapshot do not exist: {', '.join(missing)}",
@@ -226,7 +247,7 @@ def prove(run: StepRun) -> Outcome:
     with connected(side_dsn(run), application_name=run.name) as session:
         found = {
             (c.schema, c.name): c.row_count
-            for c in inspection.row_counts(session, [(t.schema, t.name) for t in inspection.tables(session)])
+            for c in inspection.row_counts(session, inspection.tables(session))
         }
         differences = compare_counts(manifest, found)
         differences += compare_sequences(manifest, inspection.sequences(session))
@@ -280,8 +301,8 @@ def swap(run: StepRun) -> Outcome:
         if "incoming_oid" not in noted:
             incoming = databases.oid_of(session, str(run.data("create")["side"]))
             live = databases.oid_of(session, target)
-            if run.job.request["to"] is not None and live is not None:
-                raise Refused(f"a database named {target!r} exists already", code="target_exists")
+            if run.job.request["to"] is not None:
+                refuse_target(session, target)
             run.record(incoming_oid=incoming, live_oid=live)
             noted = {"incoming_oid": incoming, "live_oid": live}
         if noted["incoming_oid"] is None:
