@@ -30,10 +30,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """An ordinary table with storage of its own, partitions included. Columns without generated ones."""
+    """A table with storage of its own, partitions included. Columns without generated ones.
+
+    Or, as `is_tree`, a partitioned table whose rows may change partition when they are restored: it is
+    copied by the archive and counted as a whole.
+    """
 
     schema: str
     name: str
+    is_tree: bool
     columns: tuple[Column, ...]
     heap_pages: int
     page_bytes: int

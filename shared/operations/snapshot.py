@@ -77,7 +77,7 @@ def copy(run: StepRun) -> Outcome:
         share_out(run, moment, specs)
         split = sorted({(spec.schema, spec.table) for spec in specs})
         archive = copy_archive(run, moment, without_data_of=split)
-        unsplit = [(t.schema, t.name) for t in moment.tables if (t.schema, t.name) not in set(split)]
+        unsplit = [t for t in moment.tables if not partition.is_split(t)]
         counts = inspection.row_counts(moment.session, unsplit)
         reading = copying.reading(moment.dsn, snapshot=moment.exported, application_name=run.name)
         with reading as reader:

@@ -63,6 +63,7 @@ def tables(session: Session) -> tuple[Table, ...]:
         Table(
             schema=r["schema"],
             name=r["name"],
+            is_tree=r["is_tree"],
             columns=tuple(
                 Column(name=name, type_name=type_name)
                 for name, type_name in zip(r["column_names"], r["column_types"], strict=True)
@@ -83,26 +84,31 @@ def lock(session: Session, found: Iterable[Table], *, timeout_ms: int) -> None:
     Raises Busy when a conflicting lock outlasts the timeout, Refused naming the table where the role
     may not read it.
     """
-    names = [sql.Identifier(t.schema, t.name) for t in found]
+    names = [rows_of(table) for table in found]
     if not names:
         return
     session.execute(sql.SQL("set local lock_timeout = {}").format(timeout_ms))
-    tables_sql = sql.SQL(", ").join(sql.SQL("only {}").format(name) for name in names)
+    tables_sql = sql.SQL(", ").join(names)
     session.execute(sql.SQL("lock table {} in access share mode").format(tables_sql))
     session.execute("set local lock_timeout = 0")
 
 
-def row_counts(session: Session, names: Sequence[tuple[str, str]]) -> tuple[TableCount, ...]:
-    """Exact counts of these (schema, name), in one round trip for many."""
+def rows_of(table: Table) -> sql.Composed:
+    """The table as FROM and LOCK name it: without its heirs, unless it is counted with its partitions."""
+    only = sql.SQL("" if table.is_tree else "only ")
+    return only + sql.Identifier(table.schema, table.name)
+
+
+def row_counts(session: Session, found: Sequence[Table]) -> tuple[TableCount, ...]:
+    """Exact counts, in one round trip for many."""
     with session.pipeline():
         cursors = [
-            session.execute(sql.SQL("select count(*) as n from only {}").format(sql.Identifier(schema, name)))
-            for schema, name in names
+            session.execute(sql.SQL("select count(*) as n from {}").format(rows_of(table))) for table in found
         ]
         counts = [next(iter(cursor))["n"] for cursor in cursors]
     return tuple(
-        TableCount(schema=schema, name=name, row_count=n)
-        for (schema, name), n in zip(names, counts, strict=True)
+        TableCount(schema=table.schema, name=table.name, row_count=n)
+        for table, n in zip(found, counts, strict=True)
     )
 
 
