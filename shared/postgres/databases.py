@@ -7,6 +7,7 @@ any point, has already done.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -130,22 +131,29 @@ def apply(session: Session, name: str, properties: Properties) -> None:
 
 # Settings whose value is a list of names: quoted as one string they would be one odd name.
 LIST_SETTINGS = frozenset(
-    {"datestyle", "search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
+    {"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
 )
+LIST_ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?:,|$)')
 
 
 def setting_value(name: str, value: str) -> sql.Composable:
     """A stored setting's value as ALTER … SET wants it back."""
     if name.lower() not in LIST_SETTINGS:
         return sql.Literal(value)
-    # Stored as a list of quoted identifiers already, exactly as it may stand here; empty is one ''.
-    items = [item.strip() for item in value.split(",")] if value else [""]
-    return sql.SQL(", ").join(sql.Literal(unquoted(item)) for item in items)
+    return sql.SQL(", ").join(sql.Literal(item) for item in list_items(value))
 
 
-def unquoted(item: str) -> str:
-    quoted = item.startswith('"') and item.endswith('"') and len(item) > 1
-    return item[1:-1].replace('""', '"') if quoted else item
+def list_items(value: str) -> list[str]:
+    """The names of a stored list: quoted ones may hold commas, blanks, quotes, or nothing at all."""
+    items: list[str] = []
+    end = 0
+    while match := LIST_ITEM.match(value, end):
+        quoted, bare = match.groups()
+        items.append(bare if quoted is None else quoted.replace('""', '"'))
+        end = match.end()
+        if not match[0].endswith(","):
+            break
+    return items
 
 
 def grant_statement(grant: Grant, database: sql.Identifier) -> sql.Composed:
