@@ -1,0 +1,101 @@
+"""Everything that tells one database's content from another's, as text to compare with `==`."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from embedded.postgres import Postgres
+
+PROPERTIES = """
+    select pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datistemplate,
+           datallowconn, datconnlimit, shobj_description(d.oid, 'pg_database'),
+           array(select a::text from unnest(datacl) a order by 1),
+           array(select coalesce(rolname, '-') || ' ' || s::text
+                   from pg_db_role_setting left join pg_roles r on r.oid = setrole, unnest(setconfig) s
+                  where setdatabase = d.oid order by 1)
+      from pg_database d where datname = current_database()"""
+RELATIONS = """
+    select n.nspname, c.relname, c.relkind::text
+      from pg_class c join pg_namespace n on n.oid = relnamespace
+     where relkind in ('r', 'm', 'S') and relpersistence <> 't'
+       and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+       and (relkind <> 'm' or relispopulated)
+     order by 1, 2"""
+LARGE_OBJECTS = """
+    select oid, lomowner::regrole, array(select a::text from unnest(lomacl) a order by 1), md5(lo_get(oid)),
+           obj_description(oid, 'pg_largeobject')
+      from pg_largeobject_metadata order by 1"""
+# Hash partitions on an enum: which of them holds a row is of no matter, and differs by design.
+ANYWHERE = """
+    select c.oid::regclass::text
+      from pg_partitioned_table p join pg_class c on c.oid = partrelid
+     where (select o.oid from pg_opclass o join pg_am a on a.oid = opcmethod
+             where opcname = 'enum_ops' and amname = 'hash') = any (p.partclass)"""
+DIGEST = """
+    select count(*), md5(string_agg(h, '' order by h collate "C"))
+      from (select md5(r::text) as h from only {} r) hashed"""
+
+
+def connect(server: Postgres, name: str) -> psycopg.Connection[Any]:
+    """As superuser: sees all, whatever the grants and settings are."""
+    session = psycopg.connect(server.dsn(), dbname=name, autocommit=True, client_encoding="UTF8")
+    session.execute("set search_path = pg_catalog; set row_security = off; set bytea_output = hex")
+    session.execute("set datestyle = 'ISO, YMD'; set intervalstyle = postgres; set extra_float_digits = 3")
+    return session
+
+
+def fingerprint(server: Postgres, name: str) -> dict[str, Any]:
+    """Properties, schema text, a digest of each table's rows, sequences' positions, large objects."""
+    with connect(server, name) as session:
+        found: dict[str, Any] = {"database": session.execute(PROPERTIES).fetchone()}
+        anywhere = [root for (root,) in session.execute(ANYWHERE).fetchall()]
+        leaves: set[str] = set()
+        for root in anywhere:
+            rows = session.execute(
+                sql.SQL("select relid::regclass::text from pg_partition_tree({})").format(root)
+            ).fetchall()
+            leaves |= {leaf for (leaf,) in rows}
+            query = DIGEST.replace("only {}", root)
+            found[f"partitioned {root}"] = session.execute(query.encode()).fetchone()
+        for schema, relation, kind in session.execute(RELATIONS).fetchall():
+            what = sql.Identifier(schema, relation)
+            shown = session.execute(sql.SQL("select {}::regclass::text").format(what.as_string())).fetchone()
+            if shown is not None and shown[0] in leaves:
+                continue
+            if kind == "S":
+                query_of_sequence = sql.SQL("select last_value, is_called from {}").format(what)
+                found[f"sequence {schema}.{relation}"] = session.execute(query_of_sequence).fetchone()
+                continue
+            found[f"rows {schema}.{relation}"] = session.execute(sql.SQL(DIGEST).format(what)).fetchone()
+        found["large objects"] = session.execute(LARGE_OBJECTS).fetchall()
+    found["schema"] = schema_text(server, name)
+    return found
+
+
+def schema_text(server: Postgres, name: str) -> list[str]:
+    """What pg_dump says of everything but rows, without its remarks."""
+    environment = {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(server.port),
+        "PGUSER": server.superuser,
+        "PGPASSWORD": server.password,
+        "PGDATABASE": name,
+    }
+    dump = subprocess.run(
+        [server.bin_dir / "pg_dump", "--schema-only"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    lines = dump.stdout.decode(errors="surrogateescape").splitlines()
+    return [line for line in lines if not line.startswith(("--", "\\restrict", "\\unrestrict"))]
+
+
+def names(server: Postgres) -> dict[str, bool]:
+    """Every database of the cluster, and whether it accepts sessions."""
+    with connect(server, "postgres") as session:
+        return dict(session.execute("select datname, datallowconn from pg_database").fetchall())

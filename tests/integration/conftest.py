@@ -1,0 +1,61 @@
+"""Fixtures of the tests that drive jobs inside this process."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from embedded.postgres import Postgres
+from shared.storage.base import Storage
+from shared.storage.folder import FolderStorage
+from tests.integration.inline_fleet import InlineFleet
+
+Inline = Callable[..., InlineFleet]
+RoleMaker = Callable[..., str]
+
+
+@pytest.fixture
+def role() -> Generator[RoleMaker]:
+    """A maker of roles: `role(server, options="nologin") -> name`. Ask for it before `database`."""
+    made: list[tuple[Postgres, str]] = []
+
+    def make(server: Postgres, options: str = "nologin", *, name: str | None = None) -> str:
+        wanted = name or f"role_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            admin.execute(sql.SQL(f"create role {{}} {options}").format(sql.Identifier(wanted)))
+        made.append((server, wanted))
+        return wanted
+
+    yield make
+    for server, name in reversed(made):
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            admin.execute(sql.SQL("drop owned by {}").format(sql.Identifier(name)))
+            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the folder storage of `inline` keeps its objects."""
+    return tmp_path / "repository"
+
+
+@pytest.fixture
+def inline(database: Callable[..., str], folder: Path) -> Generator[Inline]:
+    """A maker of fleets: `inline(url, storage=None, **database_settings)`, each with its own catalog."""
+    made: list[InlineFleet] = []
+
+    def make(url: str, *, storage: Storage | None = None, **settings: Any) -> InlineFleet:
+        stored = storage if storage is not None else FolderStorage(folder)
+        fleet = InlineFleet(url, catalog_url=database(), storage=stored, **settings)
+        made.append(fleet)
+        return fleet
+
+    yield make
+    for fleet in made:
+        fleet.close()
