@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.catalog.parked import Parked
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import Busy, NotFound, Refused
@@ -127,8 +128,8 @@ def find_snapshot(fleet: Fleet, snapshot_id: str) -> Snapshot:
     return found[0]
 
 
-def undo(fleet: Fleet, restore_job: str, *, job_id: str, idempotency_key: str) -> Accepted:
-    """Ask for a finished restore to be taken back. Refused when there is nothing (left) to bring back."""
+def undoable(fleet: Fleet, restore_job: str) -> Parked:
+    """What taking a finished restore back would bring back. Refused where there is nothing (left)."""
     job = find_job(fleet, restore_job)
     if job.kind is not JobKind.RESTORE or job.state is not JobState.SUCCEEDED:
         raise Refused(
@@ -143,11 +144,17 @@ def undo(fleet: Fleet, restore_job: str, *, job_id: str, idempotency_key: str) -
             code="nothing_to_undo",
             hint="restore a snapshot instead: `snapfleet snapshot list`",
         )
+    return parked
+
+
+def undo(fleet: Fleet, restore_job: str, *, job_id: str, idempotency_key: str) -> Accepted:
+    """Ask for a finished restore to be taken back. Refused where there is nothing (left) to bring back."""
+    parked = undoable(fleet, restore_job)
     new = NewJob(
         id=job_id,
         kind=JobKind.UNDO,
-        database=job.database,
-        request={"restore_job": job.id},
+        database=parked.database,
+        request={"restore_job": parked.job_id},
         idempotency_key=idempotency_key,
     )
     return submit(fleet, new)

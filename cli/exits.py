@@ -1,0 +1,47 @@
+"""How a command ends: the one table from our errors to exit statuses."""
+
+from __future__ import annotations
+
+from shared.errors import Busy, Misconfigured, NotFound, Permanent, Refused, SnapfleetError, Unreachable
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+MEANINGS = {
+    DONE: "done",
+    FAILED: "failed",
+    USAGE: "usage",
+    3: "refused",
+    4: "not found",
+    5: "busy",
+    6: "unreachable",
+    INTERRUPTED: "interrupted; a job goes on",
+}
+
+
+class Usage(Permanent):
+    """The command was given wrongly, in a way that the parser of options does not see."""
+
+    default_code = "usage"
+
+
+# The first that fits counts; whatever is not in here has failed.
+STATUSES: tuple[tuple[type[SnapfleetError], int], ...] = (
+    (Usage, USAGE),
+    (Misconfigured, USAGE),
+    (Refused, 3),
+    (NotFound, 4),
+    (Busy, 5),
+    (Unreachable, 6),
+)
+
+
+def status_of(error: SnapfleetError) -> int:
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), FAILED)
+
+
+def explained() -> str:
+    """For the help: every status and its meaning."""
+    return "Exit status: " + ", ".join(f"{status} {meaning}" for status, meaning in MEANINGS.items()) + "."

@@ -1,0 +1,41 @@
+"""The composition root of the command line: settings are read once, everything is made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from shared import logs
+from shared.catalog.migration import check_migrated
+from shared.operations.composition import compose
+from shared.operations.fleet import Fleet
+from shared.settings import Settings
+
+
+@contextmanager
+def opened(*, migrated: bool = True) -> Generator[Fleet]:
+    """The fleet that the settings describe. Unless `migrated` is False its catalog is checked first."""
+    settings = Settings.from_environment()
+    # What goes wrong is told as errors and notes; log lines are for who asks for all of them.
+    logs.configure(level="debug" if settings.log_level == "debug" else "critical", style=settings.log_format)
+    fleet = make_fleet(settings)
+    try:
+        if migrated:
+            check_migrated(fleet.catalog)
+        yield fleet
+    finally:
+        fleet.catalog.close()
+
+
+def make_fleet(settings: Settings) -> Fleet:
+    return compose(
+        databases=settings.databases,
+        catalog_url=settings.catalog_url.get_secret_value(),
+        redis_url=settings.redis_url.get_secret_value(),
+        bucket=settings.bucket,
+        prefix=settings.prefix,
+        folder=settings.folder,
+        bin_dir=settings.pg_bin_dir,
+        lease=settings.lease,
+        restore_as_superuser=settings.restore_as_superuser,
+    )

@@ -1,0 +1,141 @@
+"""What `--json` prints: stable names in snake_case, times in ISO 8601 UTC, sizes in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.catalog.parked import Parked
+from shared.domain.job import Job
+from shared.domain.retention import Plan
+from shared.domain.snapshot import Snapshot
+from shared.operations.preview import RestorePreview
+from shared.operations.reports import DatabaseReport, JobReport, SnapshotReport
+from shared.operations.requests import Accepted
+
+Record = dict[str, Any]
+
+
+def time(when: datetime | None) -> str | None:
+    return None if when is None else when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def plain(value: Any) -> Any:
+    """Times as text, mappings as objects, the rest as it is."""
+    if isinstance(value, datetime):
+        return time(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def snapshot(found: Snapshot) -> Record:
+    return {field.name: plain(getattr(found, field.name)) for field in fields(Snapshot)}
+
+
+def snapshot_report(report: SnapshotReport) -> Record:
+    return snapshot(report.snapshot) | {"table_rows": dict(report.table_rows)}
+
+
+def job(found: Job) -> Record:
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "database": found.database,
+        "state": found.state,
+        "step": None if found.state.is_final else found.step,
+        "request": plain(found.request),
+        "idempotency_key": found.idempotency_key,
+        "attempts": found.attempts,
+        "cancel_requested": found.cancel_requested,
+        "worker": found.lease_owner,
+        "progress": plain(found.progress),
+        "result": plain(found.result),
+        "error": plain(found.error),
+        "created_at": time(found.created_at),
+        "deadline_at": time(found.deadline_at),
+        "finished_at": time(found.finished_at),
+    }
+
+
+def job_report(report: JobReport) -> Record:
+    parts = report.parts
+    return job(report.job) | {
+        "seconds": report.seconds,
+        "steps": [
+            {
+                "name": step.name,
+                "state": step.state,
+                "started_at": time(step.started_at),
+                "finished_at": time(step.finished_at),
+            }
+            for step in report.steps
+        ],
+        "parts": parts
+        and {
+            "total": parts.total,
+            "done": parts.done,
+            "expected_bytes": parts.expected_bytes,
+            "done_bytes": parts.done_bytes,
+        },
+        "parked": report.parked and parked(report.parked),
+    }
+
+
+def parked(found: Parked) -> Record:
+    return {
+        "name": found.parked_name,
+        "live_name": found.live_name,
+        "expires_at": time(found.expires_at),
+        "dropped_at": time(found.dropped_at),
+    }
+
+
+def accepted(answer: Accepted) -> Record:
+    """`rung` is false where Redis did not answer: the job runs when it is back."""
+    return job(answer.job) | {"is_new": answer.is_new, "rung": answer.rung}
+
+
+def database(report: DatabaseReport) -> Record:
+    live = report.live_job
+    return {
+        "name": report.name,
+        "where": report.where,
+        "newest_snapshot": report.newest and snapshot(report.newest),
+        "next_slot": time(report.next_slot),
+        "missed_slots": report.missed_slots,
+        "live_job": live and {"id": live.id, "kind": live.kind, "state": live.state, "step": live.step},
+        "lock_holder": report.lock_holder,
+        "lock_known": report.lock_known,
+    }
+
+
+def preview(found: RestorePreview) -> Record:
+    return {
+        "database": found.database,
+        "target": found.target,
+        "snapshot": snapshot(found.snapshot),
+        "age_seconds": (found.now - found.snapshot.taken_at).total_seconds()
+        if found.snapshot.taken_at
+        else None,
+        "target_server_version": found.target_server_version,
+        "sessions_cut": found.sessions_cut,
+        "parked_name": found.parked_name,
+        "parked_bytes": found.parked_bytes,
+        "parked_until": time(found.parked_until),
+        "estimated_seconds": found.estimated_seconds,
+        "missing_roles": list(found.missing_roles),
+        "obstacles": [obstacle.facts() for obstacle in found.obstacles],
+    }
+
+
+def retention_plan(database_name: str, plan: Plan) -> Record:
+    return {
+        "database": database_name,
+        "verdicts": [
+            {"snapshot_id": verdict.snapshot_id, "keep": verdict.keep, "why": verdict.why}
+            for verdict in plan.verdicts
+        ],
+    }

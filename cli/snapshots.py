@@ -1,0 +1,174 @@
+"""`snapfleet snapshot …`: take, list, show, pin, unpin."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from cli import formats, output, records, watching
+from cli.exits import Usage
+from cli.fleet import opened
+from cli.options import AnyDatabase, DatabaseArgument, Json, Key, SnapshotArgument, Wait
+from shared.domain.ids import new_snapshot_id
+from shared.domain.job import JobKind, NewJob
+from shared.domain.snapshot import Reason, Snapshot
+from shared.operations import preview, reports, requests
+from shared.operations.fleet import Fleet
+from shared.operations.reports import SnapshotReport
+from shared.operations.requests import Accepted
+
+app = typer.Typer(help="Take snapshots, list them, keep them.")
+
+Label = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="KEY=VALUE", help="Say what it is for; may be given several times."),
+]
+
+
+@app.command()
+def take(
+    database: DatabaseArgument = None,
+    wait: Wait = False,
+    label: Label = None,
+    idempotency_key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Take a snapshot of a database."""
+    labels = parse_labels(label or ())
+    with opened() as fleet:
+        name = fleet.database(database).name
+        accepted = requests.accepted_before(
+            fleet, idempotency_key, kind=JobKind.SNAPSHOT, database=name
+        ) or submit(fleet, name, labels, idempotency_key)
+        what = f"snapshot {accepted.job.request['snapshot_id']} of {name}"
+        watching.answer(fleet, accepted, what=what, wait=wait, as_json=as_json)
+
+
+def submit(fleet: Fleet, name: str, labels: dict[str, str], idempotency_key: str | None) -> Accepted:
+    preview.check_source(fleet, name)
+    request = requests.snapshot_request(
+        snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
+        prune_job_id=str(uuid.uuid4()),
+        reason=Reason.MANUAL,
+        labels=labels,
+    )
+    new = NewJob(
+        id=str(uuid.uuid4()),
+        kind=JobKind.SNAPSHOT,
+        database=name,
+        request=request,
+        idempotency_key=idempotency_key or str(uuid.uuid4()),
+    )
+    return requests.submit(fleet, new)
+
+
+def parse_labels(given: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` each, every key once; Usage otherwise."""
+    labels: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise Usage(f"--label {text!r} is not KEY=VALUE", hint="for example --label release=1.4")
+        if key in labels:
+            raise Usage(f"--label {key} is given twice", hint="give each key one value")
+        labels[key] = value
+    return labels
+
+
+@app.command("list")
+def list_(database: AnyDatabase = None, as_json: Json = False) -> None:
+    """List the snapshots that exist, the newest first."""
+    with opened() as fleet:
+        name = database and fleet.database(database).name
+        found = reports.snapshots(fleet, name)
+        now = reports.now(fleet)
+    if as_json:
+        output.as_json([records.snapshot(each) for each in found])
+    elif not found:
+        output.say("no snapshot yet; take one: snapfleet snapshot take")
+    else:
+        columns = ("SNAPSHOT", "DATABASE", "STATE", "TAKEN", "RAW", "STORED", "NEW", "ROWS", "")
+        output.table(columns, (row(each, now) for each in found), right=("RAW", "STORED", "NEW", "ROWS"))
+
+
+def row(found: Snapshot, now: datetime) -> tuple[str, ...]:
+    remarks = ["pinned"] if found.pinned else []
+    remarks += [f"{key}={value}" for key, value in found.labels.items()]
+    return (
+        found.id,
+        found.database,
+        str(found.state),
+        formats.ago(found.taken_at or found.created_at, now),
+        formats.size(found.raw_bytes),
+        formats.size(found.stored_bytes),
+        formats.size(found.new_bytes),
+        formats.number(found.row_count),
+        " ".join(remarks),
+    )
+
+
+@app.command()
+def show(snapshot_id: SnapshotArgument, as_json: Json = False) -> None:
+    """Show all that is known of a snapshot."""
+    with opened() as fleet:
+        report = reports.snapshot(fleet, snapshot_id)
+    if as_json:
+        output.as_json(records.snapshot_report(report))
+    else:
+        describe(report)
+
+
+def describe(report: SnapshotReport) -> None:
+    found = report.snapshot
+    error = found.error or {}
+    output.facts(
+        {
+            "snapshot": found.id,
+            "database": found.database,
+            "state": str(found.state),
+            "reason": str(found.reason),
+            "pinned": "yes" if found.pinned else "no",
+            "labels": ", ".join(f"{key}={value}" for key, value in found.labels.items()),
+            "asked for": formats.moment(found.created_at),
+            "taken": formats.moment(found.taken_at),
+            "sealed": formats.moment(found.sealed_at),
+            "failed": formats.moment(found.failed_at),
+            "deleted": formats.moment(found.deleted_at),
+            "took": formats.seconds(found.duration_seconds),
+            "raw": formats.size(found.raw_bytes),
+            "stored": formats.size(found.stored_bytes),
+            "new": formats.size(found.new_bytes),
+            "rows": formats.number(found.row_count),
+            "server": found.server_version and f"PostgreSQL {found.server_version}",
+            "pg_dump": found.tool_version,
+            "manifest": found.manifest_sha256 and f"sha256 {found.manifest_sha256}",
+            "error": error.get("message"),
+            "hint": error.get("hint"),
+        }
+    )
+    if report.table_rows:
+        output.say()
+        rows = sorted(report.table_rows.items(), key=lambda item: (-item[1], item[0]))
+        output.table(("TABLE", "ROWS"), ((name, formats.number(n)) for name, n in rows), right=("ROWS",))
+
+
+@app.command()
+def pin(snapshot_id: SnapshotArgument) -> None:
+    """Keep a snapshot from retention."""
+    set_pinned(snapshot_id, pinned=True)
+
+
+@app.command()
+def unpin(snapshot_id: SnapshotArgument) -> None:
+    """Let retention decide about a snapshot again."""
+    set_pinned(snapshot_id, pinned=False)
+
+
+def set_pinned(snapshot_id: str, *, pinned: bool) -> None:
+    with opened() as fleet:
+        found = requests.pin(fleet, requests.find_snapshot(fleet, snapshot_id).id, pinned=pinned)
+    output.say(f"snapshot {found.id} is {'pinned' if found.pinned else 'not pinned'}")

@@ -1,0 +1,150 @@
+"""Stay with a job until it has ended, and say what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import typer
+
+from cli import exits, formats, output, progress, records
+from shared.catalog.parked import Parked
+from shared.domain.job import Job, JobKind, JobState
+from shared.errors import SnapfleetError, Unreachable
+from shared.operations import following, reports
+from shared.operations.fleet import Fleet
+from shared.operations.reports import JobReport
+from shared.operations.requests import Accepted
+
+
+def answer(fleet: Fleet, accepted: Accepted, *, what: str, wait: bool, as_json: bool) -> None:
+    """Tell of an accepted request; with `wait`, stay until it has ended. `what` says what was asked for."""
+    if not accepted.rung:
+        output.note("Redis does not answer; the job is accepted and runs when Redis is back")
+    if wait:
+        watch(fleet, accepted.job.id, as_json=as_json)
+    elif as_json:
+        output.as_json(records.accepted(accepted))
+    else:
+        before = "" if accepted.is_new else " before, under the same key"
+        output.say(f"job {accepted.job.id} accepted{before}: {what}")
+        output.say(f"watch it: {watch_command(accepted.job)}", style="dim")
+
+
+def watch(fleet: Fleet, job_id: str, *, as_json: bool) -> None:
+    """Show a job's progress to its end and its outcome after it. Exits with 1 unless it succeeded.
+
+    Ctrl-C ends the showing and not the job.
+    """
+    away = Away()
+    try:
+        with progress.shown(time.monotonic) as show:
+            for seen in following.follow(fleet, job_id, away=away):
+                away.over()
+                show(seen)
+    except KeyboardInterrupt:
+        output.note(f"the job goes on; watch it: snapfleet job watch {job_id}")
+        raise typer.Exit(exits.INTERRUPTED) from None
+    except Unreachable:
+        output.note(f"the job goes on if its workers can; watch it: snapfleet job watch {job_id}")
+        raise
+    report = reports.job(fleet, job_id)
+    if as_json:
+        output.as_json(records.job_report(report))
+    tell(report, on_stdout=not as_json)
+
+
+class Away:
+    """Says once that the catalog does not answer, and once that it does again."""
+
+    def __init__(self) -> None:
+        self._is_away = False
+
+    def __call__(self, _: SnapfleetError) -> None:
+        if not self._is_away:
+            patience = following.PATIENCE.total_seconds()
+            output.note(f"the catalog does not answer; trying again for {formats.span(patience)}")
+        self._is_away = True
+
+    def over(self) -> None:
+        if self._is_away:
+            output.note("the catalog answers again")
+        self._is_away = False
+
+
+def tell(report: JobReport, *, on_stdout: bool) -> None:
+    """A job's outcome. What succeeded is a result; anything else is an error and the exit status 1."""
+    job = report.job
+    if job.state is JobState.SUCCEEDED:
+        if on_stdout:
+            first, *rest = success(report)
+            output.say(first, style="bold green")
+            for line in rest:
+                output.say(f"  {line}")
+        return
+    error = job.error or {}
+    output.error(
+        f"{job.kind} {ending(job)}: {error.get('message') or 'the catalog does not say why'}",
+        error.get("hint") or f"`snapfleet job show {job.id}` tells more",
+    )
+    raise typer.Exit(exits.FAILED)
+
+
+def ending(job: Job) -> str:
+    if job.state is JobState.ROLLED_BACK:
+        return "rolled back, the live database is what it was"
+    return str(job.state)
+
+
+def success(report: JobReport) -> list[str]:
+    """The first line says it, the others are facts."""
+    job, result = report.job, report.job.result
+    took = formats.seconds(report.seconds)
+    match job.kind:
+        case JobKind.SNAPSHOT:
+            return [
+                f"snapshot {result['snapshot_id']} of {job.database} is sealed, in {took}",
+                f"{rows(result)} in {formats.size(result['raw_bytes'])}",
+                f"{formats.size(result['stored_bytes'])} stored, {formats.size(result['new_bytes'])} of it new",
+            ]
+        case JobKind.RESTORE:
+            return [
+                f"{result['target']} holds snapshot {result['snapshot_id']}, in {took}",
+                f"{rows(result)} in {formats.counted(result['tables'], 'table')}, all counted",
+                *way_back(report),
+            ]
+        case JobKind.UNDO:
+            return [f"{job.database} is again what it was before the restore, in {took}", *way_back(report)]
+        case JobKind.PRUNE:
+            removed = result["removed"]
+            return [
+                f"{formats.counted(len(removed), 'snapshot')} of {job.database} removed, in {took}",
+                f"{formats.counted(result['deleted_chunks'], 'chunk')} deleted",
+                *removed,
+            ]
+
+
+def rows(result: Mapping[str, int]) -> str:
+    return formats.counted(result["row_count"], "row")
+
+
+def way_back(report: JobReport) -> list[str]:
+    """What is parked now, until when, and the command that brings it back."""
+    parked = report.parked
+    if parked is None or parked.dropped_at is not None:
+        return ["nothing was replaced, so nothing is parked"]
+    return [
+        f"what it was until now is parked as {parked_until(parked)}",
+        f"take it back: snapfleet undo {parked.job_id}",
+    ]
+
+
+def parked_until(parked: Parked) -> str | None:
+    """Name and time; None once it is dropped."""
+    if parked.dropped_at is not None:
+        return None
+    return f"{parked.parked_name} until {formats.moment(parked.expires_at)}"
+
+
+def watch_command(job: Job) -> str:
+    return f"snapfleet job watch {formats.short(job.id)}"
