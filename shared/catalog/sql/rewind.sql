@@ -9,6 +9,7 @@ update job
  where id = :id
    and epoch = :epoch
    and next_seq = :seq
+   and state = 'active'
    and lease_owner = :owner
    and lease_until is not null
 returning *
