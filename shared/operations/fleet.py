@@ -29,6 +29,8 @@ class Fleet:
     restore_as_superuser: bool
     owner: str
     """This process, for people: `host:pid`."""
+    lock_wait: timedelta = timedelta(seconds=30)
+    """How long a copy waits for a table that somebody else has locked."""
 
     def database(self, name: str | None) -> Database:
         """A configured database; the only one, if none is named. NotFound names those there are."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -46,8 +46,6 @@ from shared.postgres.session import Session, connected, consistent
 from shared.postgres.tools import Tools
 
 log = structlog.get_logger(__name__)
-
-LOCK_TIMEOUT_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,7 @@ def held_moment(run: StepRun) -> Generator[Moment]:
         source.refuse_catalog(run.fleet, session)
         tools = source.choose_tools(run.fleet, dsn, session)
         with consistent(session):
-            tables = readable_tables(session)
+            tables = readable_tables(session, lock_wait=run.fleet.lock_wait)
             exported, taken_at = export(session)
             yield Moment(
                 session=session,
@@ -157,6 +155,7 @@ def copy_archive(run: StepRun, moment: Moment, *, without_data_of: Sequence[tupl
         snapshot=moment.exported,
         without_data_of=without_data_of,
         application_name=run.name,
+        lock_wait=run.fleet.lock_wait,
         while_running=run.check,
     ) as pieces:
         for piece in pieces:
@@ -167,10 +166,12 @@ def copy_archive(run: StepRun, moment: Moment, *, without_data_of: Sequence[tupl
     return Archive(chunks=chunks, new_bytes=store.new_bytes)
 
 
-def readable_tables(session: Session) -> tuple[Table, ...]:
+def readable_tables(session: Session, *, lock_wait: timedelta) -> tuple[Table, ...]:
     """All tables, locked against DDL. Refused, naming it, where one cannot be read in full."""
+    # First of all: to ask for a table's size takes a lock too.
+    inspection.limit_lock_wait(session, lock_wait)
     found = inspection.tables(session)
-    inspection.lock(session, found, timeout_ms=LOCK_TIMEOUT_MS)
+    inspection.lock(session, found)
     hidden = inspection.hidden_by_row_security(session)
     if hidden:
         raise Refused(

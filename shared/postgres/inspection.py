@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from psycopg import sql
@@ -78,19 +79,23 @@ def tables(session: Session) -> tuple[Table, ...]:
     )
 
 
-def lock(session: Session, found: Iterable[Table], *, timeout_ms: int) -> None:
+def limit_lock_wait(session: Session, wait: timedelta) -> None:
+    """Until the transaction ends: whoever waits longer for a lock is told Busy."""
+    milliseconds = int(wait / timedelta(milliseconds=1))
+    session.execute(sql.SQL("set local lock_timeout = {}").format(milliseconds))
+
+
+def lock(session: Session, found: Iterable[Table]) -> None:
     """Keep every table from being dropped or rewritten until the transaction ends.
 
-    Raises Busy when a conflicting lock outlasts the timeout, Refused naming the table where the role
-    may not read it.
+    Raises Busy when a conflicting lock outlasts the limit, Refused naming the table where the role may
+    not read it.
     """
     names = [rows_of(table) for table in found]
     if not names:
         return
-    session.execute(sql.SQL("set local lock_timeout = {}").format(timeout_ms))
     tables_sql = sql.SQL(", ").join(names)
     session.execute(sql.SQL("lock table {} in access share mode").format(tables_sql))
-    session.execute("set local lock_timeout = 0")
 
 
 def rows_of(table: Table) -> sql.Composed:

@@ -32,8 +32,8 @@ wanted as (
 select n.nspname as schema,
        c.relname as name,
        c.is_tree,
-       case when c.is_tree then 0 else pg_catalog.pg_relation_size(c.oid, 'main') end as heap_bytes,
-       case when c.is_tree then 0 else pg_catalog.pg_relation_size(c.oid, 'main') / s.page_bytes end as heap_pages,
+       size.heap_bytes,
+       size.heap_bytes / s.page_bytes as heap_pages,
        coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0), 'main'), 0) as toast_bytes,
        s.page_bytes,
        not c.is_tree and am.amname = 'heap' and columns.names is not null as splittable,
@@ -43,6 +43,10 @@ select n.nspname as schema,
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   left join pg_catalog.pg_am am on am.oid = c.relam
  cross join (select pg_catalog.current_setting('block_size')::bigint as page_bytes) s
+ -- Without a size: a tree, and a table that was dropped since, which the lock will tell.
+ cross join lateral (
+        select coalesce(case when not c.is_tree then pg_catalog.pg_relation_size(c.oid, 'main') end, 0)
+               as heap_bytes) size
   left join lateral (
         select array_agg(a.attname::text order by a.attnum) as names,
                array_agg(tn.nspname || '.' || coalesce(e.typname, t.typname) order by a.attnum) as types
