@@ -10,7 +10,7 @@ gives the name back. With a target of its own (`to`), the name is new and nothin
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any
 
 import structlog
@@ -44,17 +44,14 @@ def manifest_of(fleet: Fleet, snapshot_id: str) -> Manifest:
 @contextmanager
 def maintenance(dsn: Dsn, name: str) -> Generator[Session]:
     """A session beside the live database: it may not exist, and must not be in use by us."""
-    last: NotFound | None = None
-    for database in source.MAINTENANCE_DATABASES:
-        try:
-            with connected(dsn.for_database(database), application_name=name) as session:
-                yield session
-                return
-        except NotFound as exc:
-            if exc.code != "database_missing":
-                raise
-            last = exc
-    raise last or NotFound("no maintenance database", code="database_missing")
+    *first, last = (d for d in source.MAINTENANCE_DATABASES if d != dsn.dbname)
+    with ExitStack() as exits:
+        session: Session | None = None
+        for database in first:
+            with suppress(NotFound, Refused):
+                session = exits.enter_context(connected(dsn.for_database(database), application_name=name))
+        # Only the search for a session ends here, not what its user finds missing.
+        yield session or exits.enter_context(connected(dsn.for_database(last), application_name=name))
 
 
 def plan(run: StepRun) -> Outcome:
