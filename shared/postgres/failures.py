@@ -53,26 +53,87 @@ def failure(sqlstate: str | None, message: str, where: str) -> SnapfleetError:
     return Permanent(f"{where}: {text} (SQLSTATE {sqlstate})", code="postgres_error")
 
 
+# When no session came about there is no SQLSTATE, only libpq's text: what it holds, our class and code,
+# what to say of the place, and the hint. The first match counts.
+LOGIN_FAILURES: tuple[tuple[str, type[SnapfleetError], str, str, str], ...] = (
+    (
+        "password authentication failed",
+        Refused,
+        "wrong_password",
+        "password authentication failed",
+        "check user and password in the database's URL",
+    ),
+    (
+        "no password supplied",
+        Refused,
+        "wrong_password",
+        "the server asks for a password",
+        "put it in the database's URL",
+    ),
+    (
+        "no pg_hba.conf entry",
+        Refused,
+        "wrong_password",
+        "the server's pg_hba.conf does not let us in",
+        "add an entry for this host and role, or set sslmode=require if it demands TLS",
+    ),
+    (
+        "permission denied for database",
+        Refused,
+        "insufficient_rights",
+        "the role may not connect to this database",
+        "grant it: grant connect on database … to …",
+    ),
+    (
+        "not permitted to log in",
+        Refused,
+        "insufficient_rights",
+        "the role may not log in",
+        "alter role … login, or use another role in the database's URL",
+    ),
+    (
+        "too many connections",
+        Unreachable,
+        "too_many_connections",
+        "no connection is free for this role or database",
+        "raise its connection limit or lower parallelism",
+    ),
+    (
+        "too many clients",
+        Unreachable,
+        "too_many_connections",
+        "no connection is free",
+        "raise max_connections or lower parallelism",
+    ),
+    (
+        "remaining connection slots",
+        Unreachable,
+        "too_many_connections",
+        "no connection is free",
+        "raise max_connections or lower parallelism",
+    ),
+    (
+        "not currently accepting connections",
+        Unreachable,
+        "source_unreachable",
+        "the database accepts no connections",
+        "unless a restore is just swapping it: alter database … allow_connections true",
+    ),
+    (
+        "does not exist",
+        NotFound,
+        "database_missing",
+        "no such database or role",
+        "check the database's URL",
+    ),
+)
+
+
 def unreachable(text: str, where: str) -> SnapfleetError:
-    """What libpq says when no session came about: there is no SQLSTATE, only text."""
-    if "password authentication failed" in text or "no password supplied" in text:
-        return Refused(
-            f"{where}: password authentication failed",
-            code="wrong_password",
-            hint="check user and password in the database's URL",
-        )
-    if "no pg_hba.conf entry" in text:
-        return Refused(
-            f"{where}: the server's pg_hba.conf does not let us in",
-            code="wrong_password",
-            hint="add an entry for this host and role, or set sslmode=require if it demands TLS",
-        )
-    if "does not exist" in text:
-        return NotFound(
-            f"{where}: no such database or role",
-            code="database_missing",
-            hint="check the database's URL",
-        )
+    """What libpq says when no session came about."""
+    for said, kind, code, meaning, hint in LOGIN_FAILURES:
+        if said in text:
+            return kind(f"{where}: {meaning}", code=code, hint=hint)
     return Unreachable(
         f"{where} does not answer",
         code="source_unreachable",
