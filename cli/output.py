@@ -48,9 +48,9 @@ def err() -> Console:
     return console(sys.stderr)
 
 
-def say(text: str = "", *, style: str | None = None) -> None:
+def say(text: str = "", *, style: str = "", indent: int = 0) -> None:
     """One line of a result."""
-    out().print(Text(formats.line(text), style=style or ""), soft_wrap=True)
+    out().print(Text(" " * indent + formats.line(text), style=style), soft_wrap=True)
 
 
 def note(text: str) -> None:

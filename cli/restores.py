@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from shared.catalog.parked import Parked
 from shared.domain.job import JobKind, NewJob
 from shared.errors import Refused
 from shared.operations import preview, requests
+from shared.operations.fleet import Fleet
 from shared.operations.preview import RestorePreview
 
 
@@ -55,32 +57,56 @@ def restore(  # noqa: PLR0917 - each is an option of the command
     if snapshot is not None and at is not None:
         raise Usage("--snapshot and --at both say which snapshot", hint="give one of them")
     moment = None if at is None else parse_moment(at)
+    wanted = Wanted(snapshot=snapshot, at=moment, to=to, as_superuser=as_superuser)
     with opened() as fleet:
         name = fleet.database(database).name
-        accepted = requests.accepted_before(fleet, idempotency_key, kind=JobKind.RESTORE, database=name)
-        if accepted is None or plan:
-            wanted = None if snapshot is None else requests.find_snapshot(fleet, snapshot).id
-            chosen = requests.choose_snapshot(fleet, name, snapshot_id=wanted, at=moment)
-            job_id = str(uuid.uuid4())
-            seen = preview.restore_of(fleet, name, chosen, to=to, as_superuser=as_superuser, job_id=job_id)
-            if plan:
-                show_plan(seen, as_json=as_json)
-                return
-            for obstacle in seen.obstacles:
-                raise obstacle
-            if to is None:
-                confirm(name, yes=yes, what=lambda: describe(seen, on_stdout=False))
-            new = NewJob(
-                id=job_id,
-                kind=JobKind.RESTORE,
-                database=name,
-                request={"snapshot_id": chosen.id, "to": to, "as_superuser": as_superuser},
-                idempotency_key=idempotency_key or str(uuid.uuid4()),
-            )
-            accepted = requests.submit(fleet, new)
+        if plan:
+            show_plan(look(fleet, name, wanted, job_id=None), as_json=as_json)
+            return
+        accepted = requests.accepted_before(
+            fleet, idempotency_key, kind=JobKind.RESTORE, database=name
+        ) or submit(fleet, name, wanted, yes=yes, idempotency_key=idempotency_key)
         request = accepted.job.request
         what = f"snapshot {request['snapshot_id']} into {request['to'] or name}"
         watching.answer(fleet, accepted, what=what, wait=wait, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the options of a restore ask for."""
+
+    snapshot: str | None
+    at: datetime | None
+    to: str | None
+    as_superuser: bool
+
+
+def look(fleet: Fleet, name: str, wanted: Wanted, *, job_id: str | None) -> RestorePreview:
+    snapshot_id = None if wanted.snapshot is None else requests.find_snapshot(fleet, wanted.snapshot).id
+    chosen = requests.choose_snapshot(fleet, name, snapshot_id=snapshot_id, at=wanted.at)
+    return preview.restore_of(
+        fleet, name, chosen, to=wanted.to, as_superuser=wanted.as_superuser, job_id=job_id
+    )
+
+
+def submit(
+    fleet: Fleet, name: str, wanted: Wanted, *, yes: bool, idempotency_key: str | None
+) -> requests.Accepted:
+    """Look, ask, and only then make the request."""
+    job_id = str(uuid.uuid4())
+    seen = look(fleet, name, wanted, job_id=job_id)
+    if seen.obstacles:
+        raise seen.obstacles[0]
+    if wanted.to is None:
+        confirm(name, yes=yes, what=lambda: describe(seen, on_stdout=False))
+    new = NewJob(
+        id=job_id,
+        kind=JobKind.RESTORE,
+        database=name,
+        request={"snapshot_id": seen.snapshot.id, "to": wanted.to, "as_superuser": wanted.as_superuser},
+        idempotency_key=idempotency_key or str(uuid.uuid4()),
+    )
+    return requests.submit(fleet, new)
 
 
 def undo(

@@ -80,7 +80,7 @@ def tell(report: JobReport, *, on_stdout: bool) -> None:
             first, *rest = success(report)
             output.say(first, style="bold green")
             for line in rest:
-                output.say(f"  {line}")
+                output.say(line, indent=2)
         return
     error = job.error or {}
     output.error(
@@ -114,7 +114,7 @@ def success(report: JobReport) -> list[str]:
                 *way_back(report),
             ]
         case JobKind.UNDO:
-            return [f"{job.database} is again what it was before the restore, in {took}", *way_back(report)]
+            return [f"what was parked is {job.database} again, in {took}", *way_back(report)]
         case JobKind.PRUNE:
             removed = result["removed"]
             return [

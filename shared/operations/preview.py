@@ -20,6 +20,9 @@ from shared.postgres.session import Session, connected
 
 APPLICATION = "snapfleet:preview"
 
+JOB = "<job>"
+"""In a name that will hold a job's id, as long as there is none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePreview:
@@ -43,9 +46,12 @@ class RestorePreview:
 
 
 def restore_of(
-    fleet: Fleet, database: str, chosen: Snapshot, *, to: str | None, as_superuser: bool, job_id: str
+    fleet: Fleet, database: str, chosen: Snapshot, *, to: str | None, as_superuser: bool, job_id: str | None
 ) -> RestorePreview:
-    """What the restore `job_id` would do. Raises Unreachable, Refused or Damaged where it cannot be told."""
+    """What the restore `job_id`, or one without an id yet, would do.
+
+    Raises Unreachable, Refused or Damaged where it cannot be told.
+    """
     configured = fleet.database(database)
     dsn = fleet.dsn(database)
     target = dsn.for_database(to or dsn.dbname).dbname
@@ -70,7 +76,7 @@ def restore_of(
         now=now,
         target_server_version=version,
         sessions_cut=sessions,
-        parked_name=databases.parked_name(job_id) if swaps else None,
+        parked_name=databases.parked_name(job_id or JOB) if swaps else None,
         parked_bytes=size,
         parked_until=now + configured.undo_window if swaps else None,
         estimated_seconds=estimate(chosen.raw_bytes or 0, former),
