@@ -12,7 +12,8 @@ from psycopg import sql
 from embedded.postgres import Postgres
 
 CATALOG, CATALOG_OWNER = "snapfleet", "snapfleet"
-JOURNAL, JOURNAL_OWNER = "journal", "journal_owner"
+JOURNAL, JOURNAL_OWNER, JOURNAL_READER = "journal", "journal_owner", "journal_reader"
+JOURNAL_COPY = "journal_copy"
 
 
 def catalog(postgres: Postgres) -> str:
@@ -21,21 +22,43 @@ def catalog(postgres: Postgres) -> str:
 
 
 def journal(postgres: Postgres) -> str:
-    """The sample's DSN. Makes role and database where they are missing.
+    """The sample's DSN. Makes roles and database where they are missing.
 
-    Its role may do what a restore needs: make databases, and end the sessions of others.
+    Its owner may do what a restore needs: make databases, and end the sessions of others. The second
+    role may not even log in: it is there to be granted things.
     """
     dsn = _provided(postgres, JOURNAL, JOURNAL_OWNER, options="CREATEDB")
     with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        if not _role_exists(admin, JOURNAL_READER):
+            admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(JOURNAL_READER)))
         admin.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(JOURNAL_OWNER)))
     return dsn
+
+
+def journal_copy(postgres: Postgres) -> str:
+    """The DSN of a second database with what the sample holds now; `copy_journal` makes it."""
+    return postgres.dsn(JOURNAL_COPY, user=JOURNAL_OWNER, password=postgres.secret(JOURNAL_OWNER))
+
+
+def copy_journal(postgres: Postgres) -> None:
+    """Copy the sample, which nobody may be using. The server copies files: it takes a second."""
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy").format(
+                *(sql.Identifier(name) for name in (JOURNAL_COPY, JOURNAL_OWNER, JOURNAL))
+            )
+        )
+
+
+def drop_journal_copy(postgres: Postgres) -> None:
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(JOURNAL_COPY)))
 
 
 def _provided(postgres: Postgres, database: str, owner: str, *, options: str) -> str:
     password = postgres.secret(owner)
     with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        known = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (owner,)).fetchone()
-        statement = "ALTER ROLE" if known else "CREATE ROLE"
+        statement = "ALTER ROLE" if _role_exists(admin, owner) else "CREATE ROLE"
         admin.execute(
             sql.SQL(f"{statement} {{}} LOGIN NOSUPERUSER {options} PASSWORD {{}}").format(
                 sql.Identifier(owner), sql.Literal(password)
@@ -46,3 +69,7 @@ def _provided(postgres: Postgres, database: str, owner: str, *, options: str) ->
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(owner))
             )
     return postgres.dsn(database, user=owner, password=password)
+
+
+def _role_exists(admin: psycopg.Connection[tuple[object, ...]], role: str) -> bool:
+    return admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is not None

@@ -11,6 +11,7 @@ What the caller's environment already names is used instead of a server of ours:
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
@@ -28,17 +29,22 @@ from embedded.valkey import Valkey
 
 # A worker that is asked to end finishes or gives back what it holds.
 _FLEET_PATIENCE = timedelta(seconds=15)
+# How long a fleet whose parent was killed may take to be gone, when its folder is to be emptied.
+_LEAVING_PATIENCE = timedelta(seconds=20)
+_OURS = ("postgres", "valkey", "seaweed", "log")
 
 
 class Stack:
     """A context manager: inside it the servers run, and `environment` leads the fleet to them.
 
-    Entering raises Busy when another stack uses the folder. Leaving stops everything.
+    Entering raises Busy when another stack uses the folder. Leaving stops everything. With `fresh` it
+    begins by forgetting whatever an earlier stack left in the folder.
     """
 
-    def __init__(self, folder: Path, *, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, *, environ: Mapping[str, str], fresh: bool = False) -> None:
         self.folder = folder.resolve()
         self._given = dict(environ)
+        self._fresh = fresh
         self._lock = FolderLock(self.folder, owner="a fleet")
         self._exits = ExitStack()
         self._fleet: list[Child] = []
@@ -51,6 +57,8 @@ class Stack:
         with ExitStack() as exits:
             self._lock.take()
             exits.callback(self._lock.release)
+            if self._fresh:
+                self._forget()
             if not (self._is_given("DATABASE_URL") and self._is_given("CATALOG_URL")):
                 self.postgres = Postgres(self.folder / "postgres")
             if not self._is_given("REDIS_URL"):
@@ -88,6 +96,14 @@ class Stack:
         child = Child(name, argv, environment=self.environment, log=log, patience=_FLEET_PATIENCE)
         self._fleet = [*(other for other in self._fleet if other.alive), child]
         return child
+
+    def _forget(self) -> None:
+        for name in _OURS:
+            # Servers of a stack that was killed hold this until the last of their processes is gone.
+            lock = FolderLock(self.folder / name, owner=name)
+            lock.take(patience=_LEAVING_PATIENCE)
+            shutil.rmtree(self.folder / name)
+            lock.release()
 
     def _is_given(self, name: str) -> bool:
         return bool(self._given.get(name))

@@ -1,0 +1,197 @@
+"""`snapfleet demo`: a real database on a real fleet is snapshotted, badly damaged, and brought back.
+
+Everything lives in `<folder>/demo`, which begins empty each time: what `snapfleet up` keeps beside it is
+not touched, and of the caller's own databases, buckets and settings nothing is even looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.filesize import decimal
+
+from embedded import databases, journal
+from embedded.process import clean_environment
+from embedded.screen import Screen
+from embedded.stack import Stack
+from embedded.story import Done, Story
+from shared import logs
+from shared.errors import SnapfleetError
+from shared.operations.composition import compose
+from shared.operations.fleet import Fleet
+from shared.settings import Settings
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+_JOURNAL, _COPY = "journal", "journal-copy"
+_CONFIGURATION = f"""\
+[[databases]]
+name = "{_JOURNAL}"
+url_env = "DATABASE_URL"
+every = "365d"
+parallelism = 2
+
+# The same once more, to be stored by one worker alone.
+[[databases]]
+name = "{_COPY}"
+url_env = "COPY_URL"
+every = "365d"
+parallelism = 1
+"""
+_SHOWN_OF_ID = 8
+
+
+def run_demo(folder: Path, *, console: Console | None = None, thoughts: int = journal.THOUGHTS) -> int:
+    """Run it; 0 only when the database is afterwards what it was before, 1 when not, 130 on Ctrl-C.
+
+    No process outlives it. Raises SnapfleetError when something on the way fails.
+    """
+    screen = Screen(console or Console(highlight=False))
+    home = folder / "demo"
+    # What fails is raised; what is tried again by itself is no news here.
+    logs.configure(level="critical", style="console")
+    screen.say(f"Snapfleet demo in {home}", style="bold")
+    screen.say()
+    try:
+        with _terminated_like_interrupted(), ExitStack() as exits:
+            with screen.phase("Servers") as phase:
+                stack = exits.enter_context(Stack(home, environ=_environment(home), fresh=True))
+                phase.outcome = ", ".join(server.name for server in stack.servers)
+            return _run(stack, screen, home, thoughts)
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted; every process is stopped\n")
+        return INTERRUPTED
+
+
+def _run(stack: Stack, screen: Screen, home: Path, thoughts: int) -> int:
+    if stack.postgres is None:
+        raise RuntimeError("the demo has a PostgreSQL of its own")
+    stack.environment["COPY_URL"] = databases.journal_copy(stack.postgres)
+    fleet = _fleet(stack)
+    try:
+        return _tell(Story(stack, stack.postgres, fleet, screen), screen, home, thoughts)
+    finally:
+        fleet.catalog.close()
+
+
+def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
+    story.start_fleet()
+    story.write_journal(thoughts)
+    before = story.take_fingerprint()
+    first = story.take_snapshot("Snapshot", _JOURNAL)
+    second = story.take_snapshot("Once more", _JOURNAL)
+    story.copy_journal()
+    alone = story.take_snapshot("By one worker", _COPY)
+    story.drop_copy()
+    story.do_damage()
+    damaged = story.take_fingerprint()
+    restored = story.restore_newest(_JOURNAL)
+    after = story.take_fingerprint()
+    lost, missing = before.differences(damaged), before.differences(after)
+
+    screen.table(
+        ("", "seconds", "read", "stored", "objects"),
+        [
+            _figures("snapshot", first),
+            _figures("second snapshot, nothing changed", second),
+            _figures("by one worker alone", alone),
+            ("restore", f"{restored.seconds:.1f}", decimal(second.figure("raw_bytes")), "", ""),
+        ],
+    )
+    screen.fingerprints(
+        [
+            ("before", str(before), f"{before.rows:,} rows", True),
+            ("damaged", str(damaged), f"{damaged.rows:,} rows, {len(lost)} differences", not lost),
+            ("restored", str(after), f"{after.rows:,} rows, {len(missing)} differences", not missing),
+        ]
+    )
+    screen.say()
+    screen.say(_compared(first, alone))
+    if missing or not lost:
+        raise SnapfleetError(
+            "what came back is not what was there: " + ", ".join(missing)
+            if missing
+            else "the damage left no trace in the fingerprint",
+            code="fingerprints_differ",
+        )
+    screen.say("Everything is as it was.", style="bold green")
+    screen.say()
+    screen.say("The damaged database is parked for a day. To take the restore back, start this fleet with")
+    screen.say(f"  snapfleet up --folder {home}")
+    screen.say(f"and then: snapfleet undo {restored.job.id[:_SHOWN_OF_ID]}")
+    return DONE
+
+
+def _figures(name: str, done: Done) -> tuple[str, ...]:
+    sizes = (decimal(done.figure(size)) for size in ("raw_bytes", "new_bytes"))
+    return (name, f"{done.seconds:.1f}", *sizes, str(done.figure("objects")))
+
+
+def _compared(two: Done, one: Done) -> str:
+    ratio = one.first_step_seconds / two.first_step_seconds
+    verdict = f"{ratio:.1f} times as fast" if ratio > 1 else "no faster this time"
+    return (
+        f"Two workers copied in {two.first_step_seconds:.1f} s, "
+        f"one alone in {one.first_step_seconds:.1f} s: {verdict}."
+    )
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Nothing of the caller's that could lead to his own servers."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    configuration = home.resolve() / "snapfleet.toml"
+    configuration.write_text(_CONFIGURATION)
+    mine = os.environ.items()  # noqa: TID251 -- embedded/ reads the environment
+    python = {name: value for name, value in mine if name.startswith("PYTHON")}
+    return clean_environment(home.resolve(), SNAPFLEET_CONFIG=str(configuration), **python)
+
+
+def _fleet(stack: Stack) -> Fleet:
+    settings = Settings.load(stack.environment, stack.folder)
+    with _seen_by_the_s3_client(stack.environment):
+        return compose(
+            databases=settings.databases,
+            catalog_url=settings.catalog_url.get_secret_value(),
+            redis_url=settings.redis_url.get_secret_value(),
+            bucket=settings.bucket,
+            prefix=settings.prefix,
+            folder=settings.folder,
+            bin_dir=settings.pg_bin_dir,
+            lease=settings.lease,
+            restore_as_superuser=settings.restore_as_superuser,
+        )
+
+
+@contextmanager
+def _seen_by_the_s3_client(environment: Mapping[str, str]) -> Generator[None]:
+    """The S3 client takes endpoint and keys from the process's environment at the moment it is made."""
+    process = os.environ  # noqa: TID251 -- embedded/ reads the environment
+    own = dict(process)
+    try:
+        process.clear()
+        process.update(environment)
+        yield
+    finally:
+        process.clear()
+        process.update(own)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Generator[None]:
+    """SIGTERM ends it in the same good order as Ctrl-C."""
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, hear)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
