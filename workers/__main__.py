@@ -13,6 +13,7 @@ from shared.catalog.migration import check_migrated
 from shared.domain.job import QUEUES
 from shared.errors import SnapfleetError
 from shared.settings import Settings
+from workers import memory
 from workers.app import make_worker_app
 from workers.resources import Resources, make_fleet
 
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     except SnapfleetError as exc:
         sys.stderr.write(f"error: {exc.message}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
         return 1
+    memory.give_back_freed()
     # SIGTERM means: finish what can be finished within the soft shutdown window, then stop.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # noqa: TID251 - Celery reads it there, and only there
     app = make_worker_app(Resources(settings))

@@ -18,9 +18,9 @@ def spooled(run: StepRun, manifest: Manifest) -> Generator[IO[bytes]]:
     with tempfile.TemporaryFile(prefix="snapfleet-") as file:
         for chunk in manifest.archive:
             run.check()
-            raw = run.fleet.repository.get_chunk(manifest.database, chunk)
+            pieces = run.fleet.repository.read_chunk(manifest.database, chunk)
             try:
-                file.write(raw)
+                file.writelines(pieces)
             except OSError as exc:
                 raise Transient(
                     "no room for the snapshot's archive in the temporary folder",

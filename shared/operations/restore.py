@@ -194,14 +194,14 @@ def load_work(fleet: Fleet, database: str, session: Session) -> hands.Work:
     def work(part: PartRun) -> Mapping[str, Any]:
         spec = parse(part.taken.spec, Part)
 
-        def chunks() -> Iterator[bytes]:
+        def pieces() -> Iterator[bytes]:
             for chunk in spec.chunks:
                 part.check()
-                raw = fleet.repository.get_chunk(database, chunk)
-                yield raw
-                part.meter.done_bytes += len(raw)
+                for piece in fleet.repository.read_chunk(database, chunk):
+                    yield piece
+                    part.meter.done_bytes += len(piece)
 
-        loaded = loading.load(session, spec, chunks())
+        loaded = loading.load(session, spec, pieces())
         part.meter.done_bytes = sum(chunk.raw_bytes for chunk in spec.chunks)
         return {"loaded": loaded}
 

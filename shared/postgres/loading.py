@@ -15,8 +15,6 @@ from shared.errors import Damaged
 from shared.postgres.copying import load_query
 from shared.postgres.session import Session
 
-PIECE_BYTES = 256 * 1024
-
 
 def prepare(session: Session) -> None:
     """Create the marker table: the first thing in a new side database."""
@@ -29,10 +27,11 @@ def finish(session: Session) -> None:
     session.execute("drop schema if exists snapfleet_load cascade")
 
 
-def load(session: Session, part: Part, chunks: Iterable[bytes]) -> bool:
-    """Load one part from its raw chunks, already checked; False when it was loaded before.
+def load(session: Session, part: Part, pieces: Iterable[bytes]) -> bool:
+    """Load one part from its raw bytes; False when it was loaded before.
 
-    Raises Damaged when the server counts other rows than were recorded; then nothing is loaded.
+    Raises Damaged when the server counts other rows than were recorded, and whatever `pieces` raises;
+    then nothing is loaded.
     """
     with session.transaction():
         marked = session.execute(
@@ -45,10 +44,8 @@ def load(session: Session, part: Part, chunks: Iterable[bytes]) -> bool:
         session.execute("select set_config('client_encoding', getdatabaseencoding(), true)")
         with session.cursor() as cursor:
             with cursor.copy(load_query(part.spec)) as copy:
-                for chunk in chunks:
-                    view = memoryview(chunk)
-                    for start in range(0, len(view), PIECE_BYTES):
-                        copy.write(view[start : start + PIECE_BYTES])
+                for piece in pieces:
+                    copy.write(piece)
             if cursor.rowcount != part.row_count:
                 name = sql.Identifier(part.spec.schema, part.spec.table).as_string()
                 raise Damaged(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.domain import manifest
@@ -21,6 +22,8 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+PIECE_BYTES = 1024 * 1024
 
 DAMAGED_HINT = "restore another snapshot; `snapfleet snapshot list` shows them"
 
@@ -63,20 +66,30 @@ class Repository:
     def put_chunk(self, database: str, sealed: Sealed) -> None:
         self.storage.put(chunk_key(database, sealed.chunk.sha256), sealed.frame)
 
-    def get_chunk(self, database: str, chunk: Chunk) -> bytes:
-        """A chunk's raw bytes, exactly those that were recorded, or Damaged; never more memory than recorded."""
+    def read_chunk(self, database: str, chunk: Chunk) -> Iterator[bytes]:
+        """A chunk's raw bytes in pieces of at most 1 MiB, exactly those that were recorded.
+
+        The stored bytes are checked before the first piece, the raw ones before the last `next` returns:
+        only the end of the iterator says that they were right. Raises Damaged. Memory: one frame.
+        """
         if chunk.raw_bytes > MAX_CHUNK_BYTES:
             raise Damaged(f"chunk {chunk.sha256} claims {chunk.raw_bytes} bytes", code="chunk_damaged")
         frame = self.storage.get(chunk_key(database, chunk.sha256), sha256=chunk.stored_sha256)
         decompressor = zstd.ZstdDecompressor()
-        try:
-            raw = decompressor.decompress(frame, max_length=chunk.raw_bytes + 1)
-        except zstd.ZstdError as exc:
-            raise damaged(chunk) from exc
-        whole = decompressor.eof and len(raw) == chunk.raw_bytes
-        if not whole or hashlib.sha256(raw).hexdigest() != chunk.sha256:
+        digest, size = hashlib.sha256(), 0
+        while not decompressor.eof and size <= chunk.raw_bytes:
+            try:
+                piece = decompressor.decompress(frame, max_length=PIECE_BYTES)
+            except zstd.ZstdError as exc:
+                raise damaged(chunk) from exc
+            if not piece and decompressor.needs_input:
+                break
+            frame = b""  # the decompressor holds the rest
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+        if not decompressor.eof or size != chunk.raw_bytes or digest.hexdigest() != chunk.sha256:
             raise damaged(chunk)
-        return raw
 
     def check_chunk(self, database: str, chunk: Chunk) -> str | None:
         """What is wrong with a stored chunk, by what storage says of it; None when it is as recorded."""
