@@ -93,8 +93,11 @@ class Snapshots:
     def hide(self, snapshot_ids: Collection[str]) -> None:
         """First of all: what is being deleted is seen and used by nobody.
 
-        What was pinned or is held by a job since the plan was made is left alone.
+        What was pinned or is held by a job since the plan was made is left alone: the rows are locked
+        first, so that the holds are looked at only when nobody can be in the middle of taking one.
         """
+        rows = select(SNAPSHOT.c.id).where(SNAPSHOT.c.id.in_(list(snapshot_ids))).order_by(SNAPSHOT.c.id)
+        self._db.execute(rows.with_for_update())
         change = (
             update(SNAPSHOT)
             .where(SNAPSHOT.c.id.in_(list(snapshot_ids)))

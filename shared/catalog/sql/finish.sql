@@ -1,4 +1,5 @@
 -- End a step, in one transaction with what the step recorded. No row: superseded; roll all of it back.
+-- A job that succeeds after all has no error: a failed attempt, or a cancellation that came too late.
 update job
    set next_seq    = next_seq + 1,
        lease_until = null,
@@ -7,6 +8,7 @@ update job
        progress    = '{}',
        result      = result || cast(:result as jsonb),
        state       = case when :last then 'succeeded' else state end,
+       error       = case when not :last then error end,
        finished_at = case when :last then now() end
  where id = :id
    and epoch = :epoch
