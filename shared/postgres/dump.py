@@ -26,6 +26,7 @@ _OVERRIDES: Final = (
     "statement_timeout=0",
     "lock_timeout=0",
     "idle_in_transaction_session_timeout=0",
+    "idle_session_timeout=0",
     "default_transaction_read_only=off",
 )
 _OVERRIDES_FROM_17: Final = ("transaction_timeout=0",)

@@ -18,6 +18,7 @@ select pg_catalog.set_config(wanted.name, wanted.value, false)
                ('IntervalStyle', 'postgres'),
                ('extra_float_digits', '3'),
                ('bytea_output', 'hex'),
+               ('quote_all_identifiers', 'off'),
                ('synchronize_seqscans', 'off'),
                ('max_parallel_workers_per_gather', '0'),
                ('default_transaction_read_only', 'off')) as wanted (name, value)
