@@ -167,8 +167,16 @@ PRIVILEGES = {"CONNECT": "connect", "CREATE": "create", "TEMPORARY": "temporary"
 
 def rehearse(session: Session, name: str, properties: Properties) -> None:
     """Apply and take back: a right that we lack shows here, before any live name is touched."""
-    with session.transaction(force_rollback=True):
-        apply(session, name, properties)
+    try:
+        with session.transaction(force_rollback=True):
+            apply(session, name, properties)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise Refused(
+            f"owner, grants and settings of the database cannot be given back: {exc.diag.message_primary}",
+            code="insufficient_rights",
+            hint="let a superuser grant what is missing (such as: grant set on parameter … to …), "
+            "or restore with --as-superuser under a superuser's URL",
+        ) from exc
 
 
 @contextmanager
