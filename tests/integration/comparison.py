@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,12 +13,13 @@ from psycopg import sql
 from embedded.postgres import Postgres
 
 PROPERTIES = """
-    select pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datistemplate,
-           datallowconn, datconnlimit, shobj_description(d.oid, 'pg_database'),
-           array(select a::text from unnest(datacl) a order by 1),
+    select pg_get_userbyid(datdba) as owner, pg_encoding_to_char(encoding) as encoding,
+           datcollate, datctype, datistemplate, datallowconn, datconnlimit,
+           shobj_description(d.oid, 'pg_database') as comment,
+           array(select a::text from unnest(datacl) a order by 1) as acl,
            array(select coalesce(rolname, '-') || ' ' || s::text
                    from pg_db_role_setting left join pg_roles r on r.oid = setrole, unnest(setconfig) s
-                  where setdatabase = d.oid order by 1)
+                  where setdatabase = d.oid order by 1) as settings
       from pg_database d where datname = current_database()"""
 RELATIONS = """
     select n.nspname, c.relname, c.relkind::text
@@ -40,18 +43,38 @@ DIGEST = """
       from (select md5(r::text) as h from only {} r) hashed"""
 
 
+# In the start packet these win over what the role or the database has set.
+PLAIN = {
+    "statement_timeout": "0",
+    "idle_session_timeout": "0",
+    "row_security": "off",
+    "search_path": "pg_catalog",
+    "bytea_output": "hex",
+    "datestyle": "ISO,YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "3",
+    "timezone": "UTC",
+    "client_min_messages": "warning",
+    "default_transaction_isolation": "read\\ committed",
+    "default_transaction_read_only": "off",
+}
+
+
 def connect(server: Postgres, name: str) -> psycopg.Connection[Any]:
-    """As superuser: sees all, whatever the grants and settings are."""
-    session = psycopg.connect(server.dsn(), dbname=name, autocommit=True, client_encoding="UTF8")
-    session.execute("set search_path = pg_catalog; set row_security = off; set bytea_output = hex")
-    session.execute("set datestyle = 'ISO, YMD'; set intervalstyle = postgres; set extra_float_digits = 3")
-    return session
+    """As superuser: sees all and may all, whatever the grants and settings are."""
+    plain = PLAIN | ({"transaction_timeout": "0"} if server.major >= 17 else {})
+    options = " ".join(f"-c {setting}={value}" for setting, value in plain.items())
+    return psycopg.connect(
+        server.dsn(), dbname=name, autocommit=True, client_encoding="UTF8", options=options
+    )
 
 
-def fingerprint(server: Postgres, name: str) -> dict[str, Any]:
+def fingerprint(server: Postgres, name: str, *, bin_dir: Path | None = None) -> dict[str, Any]:
     """Properties, schema text, a digest of each table's rows, sequences' positions, large objects."""
     with connect(server, name) as session:
-        found: dict[str, Any] = {"database": session.execute(PROPERTIES).fetchone()}
+        properties = session.execute(PROPERTIES)
+        labels = [column.name for column in properties.description or ()]
+        found: dict[str, Any] = dict(zip(labels, properties.fetchone() or (), strict=True))
         anywhere = [root for (root,) in session.execute(ANYWHERE).fetchall()]
         leaves: set[str] = set()
         for root in anywhere:
@@ -72,11 +95,23 @@ def fingerprint(server: Postgres, name: str) -> dict[str, Any]:
                 continue
             found[f"rows {schema}.{relation}"] = session.execute(sql.SQL(DIGEST).format(what)).fetchone()
         found["large objects"] = session.execute(LARGE_OBJECTS).fetchall()
-    found["schema"] = schema_text(server, name)
+    found["schema"] = schema_text(server, name, bin_dir=bin_dir or server.bin_dir)
     return found
 
 
-def schema_text(server: Postgres, name: str) -> list[str]:
+def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Equal, or an error that says where not."""
+    told: list[str] = []
+    for key in sorted(expected.keys() | found.keys()):
+        if key == "schema":
+            changes = difflib.unified_diff(expected[key], found[key], "expected", "found", n=1, lineterm="")
+            told += list(changes)[:60]
+        elif expected.get(key) != found.get(key):
+            told.append(f"{key}: {found.get(key)} instead of {expected.get(key)}")
+    assert not told, "\n".join(told)
+
+
+def schema_text(server: Postgres, name: str, *, bin_dir: Path) -> list[str]:
     """What pg_dump says of everything but rows, without its remarks."""
     environment = {
         "PGHOST": "127.0.0.1",
@@ -86,7 +121,7 @@ def schema_text(server: Postgres, name: str) -> list[str]:
         "PGDATABASE": name,
     }
     dump = subprocess.run(
-        [server.bin_dir / "pg_dump", "--schema-only"],
+        [bin_dir / "pg_dump", "--schema-only"],
         env=environment,
         stdout=subprocess.PIPE,
         check=True,

@@ -35,6 +35,9 @@ def role() -> Generator[RoleMaker]:
     yield make
     for server, name in reversed(made):
         with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            owned = "select datname from pg_database where pg_get_userbyid(datdba) = %s"
+            for (left,) in admin.execute(owned, (name,)).fetchall():
+                admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(left)))
             admin.execute(sql.SQL("drop owned by {}").format(sql.Identifier(name)))
             admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
 

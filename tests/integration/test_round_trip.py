@@ -12,7 +12,7 @@ from psycopg import sql
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobState
 from shared.postgres.dsn import Dsn
-from tests.integration.comparison import connect, fingerprint
+from tests.integration.comparison import assert_same, connect, fingerprint
 from tests.integration.conftest import Inline, RoleMaker
 
 Maker = Callable[..., str]
@@ -69,4 +69,4 @@ def test_everything_an_owner_can_make_comes_back(
     with psycopg.connect(url, autocommit=True) as session:
         session.execute(sql.SQL("alter database {} reset all").format(sql.Identifier(name)))
     succeeded(fleet.restore())
-    assert fingerprint(postgres, name) == before
+    assert_same(fingerprint(postgres, name), before)
