@@ -65,7 +65,6 @@ def configuration(redis_url: str) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_soft_shutdown_timeout": 10.0,
-        "worker_enable_soft_shutdown_on_idle": True,
         # Fresh children: what a copy leaves in a heap is not carried along.
         "worker_max_tasks_per_child": 50,
         "worker_max_memory_per_child": 175_000,
