@@ -4,7 +4,8 @@
 --   names resolve to what the catalog says, whatever search_path the role has;
 --   values have one text form; scans begin at the first page and are never parallel, so that equal
 --   pages give equal bytes.
--- Settings that this server does not have are left out.
+-- Settings that this server does not have are left out. One timeout first, before it can cut this very query.
+set statement_timeout = 0;
 select pg_catalog.set_config(wanted.name, wanted.value, false)
   from (values ('statement_timeout', '0'),
                ('lock_timeout', '0'),
