@@ -13,7 +13,7 @@ from datetime import datetime
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Snapshot
 from shared.errors import Refused, SnapfleetError
-from shared.operations import restore, source
+from shared.operations import preflight, restore, source
 from shared.operations.fleet import Fleet
 from shared.postgres import databases
 from shared.postgres.session import Session, connected
@@ -56,13 +56,13 @@ def restore_of(
     dsn = fleet.dsn(database)
     target = dsn.for_database(to or dsn.dbname).dbname
     manifest = restore.manifest_of(fleet, chosen.id)
-    with restore.maintenance(dsn, APPLICATION) as session:
+    with source.maintenance(dsn, APPLICATION) as session:
         exists = databases.oid_of(session, target) is not None
         swaps = exists and to is None
         version = session.info.parameter_status("server_version") or ""
         sessions = databases.session_count(session, target) if swaps else 0
         size = databases.size_bytes(session, target) if swaps else None
-        missing = restore.missing_roles(session, manifest)
+        missing = preflight.missing_roles(session, manifest)
         obstacles = standing_against(
             fleet, session, manifest, target=target, is_new=to is not None, as_superuser=as_superuser
         )
@@ -90,10 +90,10 @@ def standing_against(
 ) -> tuple[SnapfleetError, ...]:
     checks: Sequence[Callable[[], None]] = (
         lambda: source.refuse_catalog_target(fleet, session, target),
-        lambda: restore.refuse_target(session, target) if is_new else None,
-        lambda: restore.refuse_superuser(fleet, session, as_superuser=as_superuser),
-        lambda: restore.refuse_older(session, manifest),
-        lambda: restore.refuse_missing_roles(session, manifest),
+        lambda: preflight.refuse_target(session, target) if is_new else None,
+        lambda: preflight.refuse_superuser(fleet, session, as_superuser=as_superuser),
+        lambda: preflight.refuse_older(session, manifest),
+        lambda: preflight.refuse_missing_roles(session, manifest),
     )
     return tuple(refusals(checks))
 

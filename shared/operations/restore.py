@@ -9,17 +9,16 @@ gives the name back. With a target of its own (`to`), the name is new and nothin
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import structlog
 
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind
-from shared.domain.manifest import Manifest, Part, SequencePosition, parse, plain
-from shared.errors import Damaged, NotFound, Refused
-from shared.operations import hands, source
+from shared.domain.manifest import Manifest, Part, parse, plain
+from shared.errors import Damaged, NotFound
+from shared.operations import hands, preflight, proof, source
 from shared.operations.archive import spooled
 from shared.operations.fleet import Fleet
 from shared.operations.hands import PartRun
@@ -41,19 +40,6 @@ def manifest_of(fleet: Fleet, snapshot_id: str) -> Manifest:
     return fleet.repository.get_manifest(snapshot.database, snapshot_id, sha256=snapshot.manifest_sha256)
 
 
-@contextmanager
-def maintenance(dsn: Dsn, name: str) -> Generator[Session]:
-    """A session beside the live database: it may not exist, and must not be in use by us."""
-    *first, last = (d for d in source.MAINTENANCE_DATABASES if d != dsn.dbname)
-    with ExitStack() as exits:
-        session: Session | None = None
-        for database in first:
-            with suppress(NotFound, Refused):
-                session = exits.enter_context(connected(dsn.for_database(database), application_name=name))
-        # Only the search for a session ends here, not what its user finds missing.
-        yield session or exits.enter_context(connected(dsn.for_database(last), application_name=name))
-
-
 def plan(run: StepRun) -> Outcome:
     """Look before anything is touched: the snapshot is held and readable, the target can take it."""
     request = run.job.request
@@ -67,66 +53,15 @@ def plan(run: StepRun) -> Outcome:
     manifest = manifest_of(run.fleet, request["snapshot_id"])
     dsn = run.fleet.dsn(run.job.database)
     target = dsn.for_database(request["to"] or dsn.dbname).dbname
-    with maintenance(dsn, run.name) as session:
+    with source.maintenance(dsn, run.name) as session:
         source.choose_tools(run.fleet, dsn, session)
         source.refuse_catalog_target(run.fleet, session, target)
-        refuse_superuser(run.fleet, session, as_superuser=request["as_superuser"])
-        refuse_older(session, manifest)
-        refuse_missing_roles(session, manifest)
+        preflight.refuse_superuser(run.fleet, session, as_superuser=request["as_superuser"])
+        preflight.refuse_older(session, manifest)
+        preflight.refuse_missing_roles(session, manifest)
         if request["to"] is not None:
-            refuse_target(session, target)
+            preflight.refuse_target(session, target)
     return Outcome(result={"snapshot_id": manifest.id, "target": target})
-
-
-def refuse_target(session: Session, name: str) -> None:
-    """A database beside the live one gets a name that is new, and that we would never drop again."""
-    if databases.oid_of(session, name) is not None:
-        raise Refused(
-            f"a database named {name!r} exists already",
-            code="target_exists",
-            hint="choose a name that is new, or drop that database first",
-        )
-    if name.startswith(databases.OURS):
-        raise Refused(
-            f"names that begin with {databases.OURS} are for databases that come and go with jobs",
-            code="target_reserved",
-            hint="choose another name",
-        )
-
-
-def refuse_superuser(fleet: Fleet, session: Session, *, as_superuser: bool) -> None:
-    """A table owner's functions run while a snapshot is restored: as superuser, with every right."""
-    if inspection.is_superuser(session) and not (as_superuser or fleet.restore_as_superuser):
-        raise Refused(
-            "the database's URL logs in as a superuser, and restoring runs code that table owners wrote",
-            code="superuser_restore",
-            hint="use a role with CREATEDB that owns the database; or, if you trust them, --as-superuser",
-        )
-
-
-def refuse_older(session: Session, manifest: Manifest) -> None:
-    if session.info.server_version // 10000 < manifest.source.server_version_num // 10000:
-        raise Refused(
-            f"the snapshot is of PostgreSQL {manifest.source.server_version}, the server is older",
-            code="server_older",
-            hint="restore into a server of the same or a newer major version",
-        )
-
-
-def missing_roles(session: Session, manifest: Manifest) -> tuple[str, ...]:
-    """Roles that own or may use something in the snapshot, and that the target's server lacks."""
-    known = {r["rolname"] for r in session.execute("select rolname from pg_catalog.pg_roles")}
-    return tuple(sorted(set(manifest.roles) - known))
-
-
-def refuse_missing_roles(session: Session, manifest: Manifest) -> None:
-    missing = missing_roles(session, manifest)
-    if missing:
-        raise Refused(
-            f"roles that own or may use what is in the snapshot do not exist: {', '.join(missing)}",
-            code="roles_missing",
-            hint="create them first (create role … nologin is enough)",
-        )
 
 
 def create(run: StepRun) -> Outcome:
@@ -138,7 +73,7 @@ def create(run: StepRun) -> Outcome:
     dsn = run.fleet.dsn(run.job.database)
     side = databases.side_name(run.job.id, run.job.epoch)
     run.record(side=side)
-    with maintenance(dsn, run.name) as session:
+    with source.maintenance(dsn, run.name) as session:
         for leftover in databases.side_databases(session, run.job.id):
             run.check()
             databases.drop(session, leftover)
@@ -242,13 +177,7 @@ def prove(run: StepRun) -> Outcome:
     """Compare the side database with what was recorded inside the snapshot's own transaction."""
     manifest = manifest_of(run.fleet, run.job.request["snapshot_id"])
     with connected(side_dsn(run), application_name=run.name) as session:
-        found = {
-            (c.schema, c.name): c.row_count
-            for c in inspection.row_counts(session, inspection.tables(session))
-        }
-        differences = compare_counts(manifest, found)
-        differences += compare_sequences(manifest, inspection.sequences(session))
-        differences += [f"index {name} is invalid" for name in inspection.invalid_indexes(session)]
+        found, differences = proof.compare(session, manifest)
     if differences:
         raise Damaged(
             f"what was restored is not the snapshot: {differences[0]}"
@@ -259,47 +188,19 @@ def prove(run: StepRun) -> Outcome:
     return Outcome(result={"tables": len(found), "row_count": sum(found.values())})
 
 
-def compare_counts(manifest: Manifest, found: Mapping[tuple[str, str], int]) -> list[str]:
-    recorded = {(t.schema, t.name): t.row_count for t in manifest.tables}
-    return [
-        f"{schema}.{name} has {found.get((schema, name), 'no')} rows instead of {recorded.get((schema, name), 'none')}"
-        for schema, name in sorted(recorded.keys() | found.keys())
-        if recorded.get((schema, name)) != found.get((schema, name))
-    ]
-
-
-def compare_sequences(manifest: Manifest, found: tuple[inspection.SequenceState, ...]) -> list[str]:
-    """A sequence may be further than recorded, for it moves outside of transactions; never behind."""
-    states = {(s.position.schema, s.position.name): s for s in found}
-    differences = []
-    for recorded in manifest.sequences:
-        state = states.get((recorded.schema, recorded.name))
-        if state is None:
-            differences.append(f"sequence {recorded.schema}.{recorded.name} is missing")
-        elif not state.cycles and is_behind(state, recorded):
-            differences.append(f"sequence {recorded.schema}.{recorded.name} is behind")
-    return differences
-
-
-def is_behind(state: inspection.SequenceState, recorded: SequencePosition) -> bool:
-    sign = 1 if state.ascending else -1
-    now = (sign * state.position.last_value, state.position.is_called)
-    return now < (sign * recorded.last_value, recorded.is_called)
-
-
 def swap(run: StepRun) -> Outcome:
     """Give the live name to the side database, in one transaction with everything that goes with it."""
     manifest = manifest_of(run.fleet, run.job.request["snapshot_id"])
     dsn = run.fleet.dsn(run.job.database)
     target = str(run.job.request["to"] or dsn.dbname)
     parked = databases.parked_name(run.job.id)
-    with maintenance(dsn, run.name) as session:
+    with source.maintenance(dsn, run.name) as session:
         noted = run.data("swap")
         if "incoming_oid" not in noted:
             incoming = databases.oid_of(session, str(run.data("create")["side"]))
             live = databases.oid_of(session, target)
             if run.job.request["to"] is not None:
-                refuse_target(session, target)
+                preflight.refuse_target(session, target)
             run.record(incoming_oid=incoming, live_oid=live)
             noted = {"incoming_oid": incoming, "live_oid": live}
         if noted["incoming_oid"] is None:
@@ -334,7 +235,7 @@ def undo_swap(run: StepRun) -> None:
         return
     dsn = run.fleet.dsn(run.job.database)
     target = str(run.job.request["to"] or dsn.dbname)
-    with maintenance(dsn, run.name) as session:
+    with source.maintenance(dsn, run.name) as session:
         if noted["live_oid"] is None:
             if databases.oid_of(session, target) == noted["incoming_oid"]:
                 side = str(run.data("create")["side"])
@@ -367,7 +268,7 @@ def settle(run: StepRun) -> Outcome:
 def undo_create(run: StepRun) -> None:
     """Drop every side database of this job."""
     dsn = run.fleet.dsn(run.job.database)
-    with maintenance(dsn, run.name) as session:
+    with source.maintenance(dsn, run.name) as session:
         for side in databases.side_databases(session, run.job.id):
             run.check()
             databases.drop(session, side)

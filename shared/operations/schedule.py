@@ -17,7 +17,7 @@ from shared.errors import SnapfleetError
 from shared.operations import dispatch
 from shared.operations.fleet import Fleet
 from shared.operations.requests import snapshot_request
-from shared.operations.restore import maintenance
+from shared.operations.source import maintenance
 from shared.postgres import databases
 
 log = structlog.get_logger(__name__)

@@ -1,16 +1,34 @@
-"""What snapshot and restore both need of a database's server: tools, and that it is not our own catalog."""
+"""What snapshot and restore both need of a database's server: tools, a session
+beside it, and that it is not our own catalog.
+"""
 
 from __future__ import annotations
 
-from shared.errors import Refused
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
+
+from shared.errors import NotFound, Refused
 from shared.operations.fleet import Fleet
 from shared.postgres import databases, inspection, tools
 from shared.postgres.dsn import Dsn
-from shared.postgres.session import Session
+from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
 
 OLDEST_SERVER = 14
 MAINTENANCE_DATABASES = ("postgres", "template1")
+
+
+@contextmanager
+def maintenance(dsn: Dsn, name: str) -> Generator[Session]:
+    """A session beside the live database: it may not exist, and must not be in use by us."""
+    *first, last = (d for d in MAINTENANCE_DATABASES if d != dsn.dbname)
+    with ExitStack() as exits:
+        session: Session | None = None
+        for database in first:
+            with suppress(NotFound, Refused):
+                session = exits.enter_context(connected(dsn.for_database(database), application_name=name))
+        # Only the search for a session ends here, not what its user finds missing.
+        yield session or exits.enter_context(connected(dsn.for_database(last), application_name=name))
 
 
 def choose_tools(fleet: Fleet, dsn: Dsn, session: Session) -> Tools:

@@ -9,7 +9,7 @@ from shared.catalog.catalog import Transaction
 from shared.catalog.parked import Parked
 from shared.domain.job import JobKind
 from shared.errors import Damaged, Refused
-from shared.operations.restore import maintenance
+from shared.operations import source
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres import databases, inspection
 from shared.postgres.session import Session, connected
@@ -30,7 +30,7 @@ def parked_by(run: StepRun) -> Parked:
 def swap(run: StepRun) -> Outcome:
     """Exchange the live database and the parked one."""
     parked = parked_by(run)
-    with maintenance(run.fleet.dsn(run.job.database), run.name) as session:
+    with source.maintenance(run.fleet.dsn(run.job.database), run.name) as session:
         noted = run.data("swap")
         if "incoming_oid" not in noted:
             noted = {
@@ -80,7 +80,7 @@ def undo_swap(run: StepRun) -> None:
     if noted.get("live_oid") is None:
         return
     parked = parked_by(run)
-    with maintenance(run.fleet.dsn(run.job.database), run.name) as session:
+    with source.maintenance(run.fleet.dsn(run.job.database), run.name) as session:
         databases.exchange(
             session,
             live_name=parked.live_name,
