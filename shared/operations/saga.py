@@ -186,6 +186,10 @@ def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -
         except StartOver as start_over:
             go_back(run, start_over.step)
             return False
+        except SystemExit:
+            # The worker is being stopped: another may go on at once, and need not wait for the lease.
+            turn(run, Transient("the worker was stopped in the middle", code="worker_stopped"))
+            raise
         except Exception as exc:
             if turn(run, exc) is JobState.ROLLING_BACK:
                 raise
