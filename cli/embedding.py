@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -21,12 +22,14 @@ def demo() -> None:
     raise typer.Exit(run_demo(folder=FOLDER))
 
 
-def up() -> None:
+def up(
+    folder: Annotated[Path, typer.Option("--folder", help="Where it keeps everything.")] = FOLDER,
+) -> None:
     """Run an embedded fleet in the foreground until Ctrl-C."""
     check_installed()
     from embedded.up import run_up  # noqa: PLC0415 - only this command needs it
 
-    raise typer.Exit(run_up(folder=FOLDER))
+    raise typer.Exit(run_up(folder=folder))
 
 
 def check_installed() -> None:

@@ -11,11 +11,13 @@ import signal
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 from rich.filesize import decimal
+from rich.text import Text
 
 from embedded import databases, journal
 from embedded.process import clean_environment
@@ -46,6 +48,8 @@ every = "365d"
 parallelism = 1
 """
 _SHOWN_OF_ID = 8
+# A worker that is stopped in the middle of something has nothing here that is worth waiting for.
+_PATIENCE = timedelta(seconds=1)
 
 
 def run_demo(folder: Path, *, console: Console | None = None, thoughts: int = journal.THOUGHTS) -> int:
@@ -62,7 +66,9 @@ def run_demo(folder: Path, *, console: Console | None = None, thoughts: int = jo
     try:
         with _terminated_like_interrupted(), ExitStack() as exits:
             with screen.phase("Servers") as phase:
-                stack = exits.enter_context(Stack(home, environ=_environment(home), fresh=True))
+                stack = exits.enter_context(
+                    Stack(home, environ=_environment(home), fresh=True, patience=_PATIENCE)
+                )
                 phase.outcome = ", ".join(server.name for server in stack.servers)
             return _run(stack, screen, home, thoughts)
     except KeyboardInterrupt:
@@ -86,52 +92,52 @@ def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
     story.write_journal(thoughts)
     before = story.take_fingerprint()
     first = story.take_snapshot("Snapshot", _JOURNAL)
-    second = story.take_snapshot("Once more", _JOURNAL)
+    second = story.take_snapshot("Second snapshot", _JOURNAL)
     story.copy_journal()
-    alone = story.take_snapshot("By one worker", _COPY)
+    alone = story.take_snapshot("One worker", _COPY)
     story.drop_copy()
     story.do_damage()
     damaged = story.take_fingerprint()
     restored = story.restore_newest(_JOURNAL)
     after = story.take_fingerprint()
     lost, missing = before.differences(damaged), before.differences(after)
-
     screen.table(
-        ("", "seconds", "read", "stored", "objects"),
+        ("", "seconds", "read", "stored", "objects", "fingerprint"),
         [
+            ("before", "", "", "", "", Text(str(before), style="green")),
             _figures("snapshot", first),
-            _figures("second snapshot, nothing changed", second),
-            _figures("by one worker alone", alone),
-            ("restore", f"{restored.seconds:.1f}", decimal(second.figure("raw_bytes")), "", ""),
+            _figures("second snapshot", second),
+            _figures("one worker alone", alone),
+            ("damaged", "", "", "", "", Text(str(damaged), style="red")),
+            (
+                *("restored", f"{restored.seconds:.1f}", decimal(second.figure("raw_bytes")), "", ""),
+                Text(str(after), style="red" if missing else "green"),
+            ),
         ],
     )
-    screen.fingerprints(
-        [
-            ("before", str(before), f"{before.rows:,} rows", True),
-            ("damaged", str(damaged), f"{damaged.rows:,} rows, {len(lost)} differences", not lost),
-            ("restored", str(after), f"{after.rows:,} rows, {len(missing)} differences", not missing),
-        ]
+    screen.say(_compared(first, alone))
+    if not lost:
+        raise SnapfleetError("the damage left no trace in the fingerprint", code="fingerprints_equal")
+    if missing:
+        raise SnapfleetError(
+            f"what came back differs in {', '.join(missing)}",
+            code="fingerprints_differ",
+            hint=f"the database is still there: snapfleet up --folder {home}",
+        )
+    screen.say(
+        f"All {after.rows:,} rows and every definition are back; {len(lost)} things had changed.",
+        style="green",
     )
     screen.say()
-    screen.say(_compared(first, alone))
-    if missing or not lost:
-        raise SnapfleetError(
-            "what came back is not what was there: " + ", ".join(missing)
-            if missing
-            else "the damage left no trace in the fingerprint",
-            code="fingerprints_differ",
-        )
-    screen.say("Everything is as it was.", style="bold green")
-    screen.say()
-    screen.say("The damaged database is parked for a day. To take the restore back, start this fleet with")
-    screen.say(f"  snapfleet up --folder {home}")
-    screen.say(f"and then: snapfleet undo {restored.job.id[:_SHOWN_OF_ID]}")
+    screen.say("The damaged database is parked for a day. To take the restore back:")
+    screen.say(f"  snapfleet up --folder {home}    then, as it says in another terminal:")
+    screen.say(f"  snapfleet undo {restored.job.id[:_SHOWN_OF_ID]} --wait")
     return DONE
 
 
 def _figures(name: str, done: Done) -> tuple[str, ...]:
     sizes = (decimal(done.figure(size)) for size in ("raw_bytes", "new_bytes"))
-    return (name, f"{done.seconds:.1f}", *sizes, str(done.figure("objects")))
+    return (name, f"{done.seconds:.1f}", *sizes, str(done.figure("objects")), "")
 
 
 def _compared(two: Done, one: Done) -> str:

@@ -19,20 +19,20 @@ _STRUCTURE = Path(__file__).with_name("fingerprint.sql")
 _SHOWN = 12
 # What decides how a value is written. Fixed, since the database's own settings are among what is compared.
 _PREAMBLE: tuple[LiteralString, ...] = (
-    "set search_path = ''",
-    "set timezone = 'UTC'",
-    "set datestyle = 'ISO, YMD'",
-    "set intervalstyle = 'postgres'",
-    "set extra_float_digits = 1",
-    "set bytea_output = 'hex'",
-    "set row_security = off",
+    "set local search_path = ''",
+    "set local timezone = 'UTC'",
+    "set local datestyle = 'ISO, YMD'",
+    "set local intervalstyle = 'postgres'",
+    "set local extra_float_digits = 1",
+    "set local bytea_output = 'hex'",
+    "set local row_security = off",
 )
 # A sum does not depend on the order of the rows, and counts those that are there twice.
 _ROWS = "select count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) from only {} t"
 _LARGE_OBJECTS = "select oid, length(lo_get(oid)), md5(lo_get(oid)) from pg_largeobject_metadata order by oid"
 _WITH_ROWS = """
     select nspname, relname from pg_class c join pg_namespace n on n.oid = relnamespace
-     where relkind = any(%s) and nspname !~ '^pg_' and nspname <> 'information_schema'
+     where relkind = any(%s) and relispopulated and nspname !~ '^pg_' and nspname <> 'information_schema'
      order by nspname, relname"""
 
 
@@ -55,23 +55,29 @@ class Fingerprint:
 
 def take(dsn: str) -> Fingerprint:
     """Read everything in the database, in one moment. For an owner of all that is in it, or a superuser."""
-    with psycopg.connect(dsn, autocommit=True) as session:
-        for statement in _PREAMBLE:
-            session.execute(statement)
-        session.execute("begin isolation level repeatable read read only")
-        items: dict[str, str] = {}
-        total = 0
-        for name, table in _named(session, ["r", "m"]):
-            count, digest = _row(session, sql.SQL(_ROWS).format(table))
-            items[name] = f"{count} {digest}"
-            total += int(str(count))
-        for name, sequence in _named(session, ["S"]):
-            items[f"position of {name}"] = str(
-                _row(session, sql.SQL("select last_value, is_called from {}").format(sequence))
-            )
-        for oid, length, digest in session.execute(_LARGE_OBJECTS):
-            items[f"large object {oid}"] = f"{length} {digest}"
-        return Fingerprint(items=items | _structure(session), rows=total)
+    with psycopg.connect(dsn) as session:
+        session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        session.read_only = True
+        return read(session)
+
+
+def read(session: psycopg.Connection[tuple[object, ...]]) -> Fingerprint:
+    """The same within a transaction of the caller's; for as long as it lasts its settings are ours."""
+    for statement in _PREAMBLE:
+        session.execute(statement)
+    items: dict[str, str] = {}
+    total = 0
+    for name, table in _named(session, ["r", "m"]):
+        count, digest = _row(session, sql.SQL(_ROWS).format(table))
+        items[name] = f"{count} {digest}"
+        total += int(str(count))
+    for name, sequence in _named(session, ["S"]):
+        items[f"position of {name}"] = str(
+            _row(session, sql.SQL("select last_value, is_called from {}").format(sequence))
+        )
+    for oid, length, digest in session.execute(_LARGE_OBJECTS):
+        items[f"large object {oid}"] = f"{length} {digest}"
+    return Fingerprint(items=items | _structure(session), rows=total)
 
 
 def _structure(session: psycopg.Connection[tuple[object, ...]]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 --
 -- Run by the database's owner, who is no superuser. A blank line ends a statement or a group of them.
 -- `journal.thoughts` is a setting of the session: how many thoughts; the other tables follow from it.
+-- What asks for `journal.first` and `journal.last` is run once for each of some ranges of thoughts.
 
 create schema journal;
 comment on schema journal is 'What was thought, felt and dreamt';
@@ -100,12 +101,13 @@ select 1 + i % 200,
            'senses', jsonb_build_object('sight', h >> 7 & 1023, 'sound', h >> 17 & 1023),
            'path', jsonb_build_array(h & 7, h >> 3 & 7, h >> 6 & 7, words[1 + (h >> 14 & 15)]))
   from vocabulary,
-       generate_series(1, current_setting('journal.thoughts')::integer) i,
+       generate_series(current_setting('journal.first')::integer, current_setting('journal.last')::integer) i,
        lateral (select hashint4(i) & 2147483647 as h) hashed;
 
 insert into signal
 select hashint4(i) & 4095, 1767225600000 + i * 9::bigint, (i % 1000) / 1000.0::real
-  from generate_series(1, current_setting('journal.thoughts')::integer * 7) i;
+  from generate_series(current_setting('journal.first')::integer * 7 - 6,
+                       current_setting('journal.last')::integer * 7) i;
 
 insert into moment
 select date '2026-01-01' + i % 330, i, 1 + i % 200, case when i % 5 > 0 then 'moment ' || md5(i::text) end

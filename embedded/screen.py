@@ -15,8 +15,8 @@ from rich.text import Text
 
 from shared.operations import following
 
-_TITLE_WIDTH = 18
-_BAR_WIDTH = 24
+_TITLE_WIDTH = 16
+_BAR_WIDTH = 20
 
 
 class Phase:
@@ -85,20 +85,11 @@ class Screen:
         )
         self._out.print(line, soft_wrap=True)
 
-    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
         """The first column is for names, the others for figures."""
         made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
         for index, heading in enumerate(headings):
             made.add_column(heading, justify="right" if index else "left", no_wrap=True)
         for row in rows:
             made.add_row(*row)
-        self._out.print(made)
-
-    def fingerprints(self, rows: Iterable[tuple[str, str, str, bool]]) -> None:
-        """(when, fingerprint, what there is to say of it, whether it is the right one)"""
-        made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-        for _ in range(3):
-            made.add_column(overflow="fold")
-        for when, fingerprint, remark, right in rows:
-            made.add_row(Text(when), Text(fingerprint, style="green" if right else "red"), Text(remark))
         self._out.print(made)

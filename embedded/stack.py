@@ -28,7 +28,7 @@ from embedded.server import Server
 from embedded.valkey import Valkey
 
 # A worker that is asked to end finishes or gives back what it holds.
-_FLEET_PATIENCE = timedelta(seconds=15)
+FLEET_PATIENCE = timedelta(seconds=15)
 # How long a fleet whose parent was killed may take to be gone, when its folder is to be emptied.
 _LEAVING_PATIENCE = timedelta(seconds=20)
 _OURS = ("postgres", "valkey", "seaweed", "log")
@@ -41,10 +41,19 @@ class Stack:
     begins by forgetting whatever an earlier stack left in the folder.
     """
 
-    def __init__(self, folder: Path, *, environ: Mapping[str, str], fresh: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        environ: Mapping[str, str],
+        fresh: bool = False,
+        patience: timedelta = FLEET_PATIENCE,
+    ) -> None:
+        """`patience` is how long the fleet's processes may take to end when asked to."""
         self.folder = folder.resolve()
         self._given = dict(environ)
         self._fresh = fresh
+        self._patience = patience
         self._lock = FolderLock(self.folder, owner="a fleet")
         self._exits = ExitStack()
         self._fleet: list[Child] = []
@@ -93,7 +102,7 @@ class Stack:
         """Start a process of the fleet. It ends before the servers do, and dies with us."""
         log = self.folder / "log" / f"{name}.log"
         log.parent.mkdir(mode=0o700, exist_ok=True)
-        child = Child(name, argv, environment=self.environment, log=log, patience=_FLEET_PATIENCE)
+        child = Child(name, argv, environment=self.environment, log=log, patience=self._patience)
         self._fleet = [*(other for other in self._fleet if other.alive), child]
         return child
 

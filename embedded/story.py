@@ -72,7 +72,7 @@ class Story:
     def take_fingerprint(self) -> Fingerprint:
         with self._screen.phase("Fingerprint") as phase:
             found = fingerprint.take(self._dsn)
-            phase.outcome = f"{found}  of {found.rows:,} rows and every definition"
+            phase.outcome = f"{found}  {found.rows:,} rows, all definitions"
         return found
 
     def copy_journal(self) -> None:
@@ -100,7 +100,7 @@ class Story:
         with self._screen.phase("Damage") as phase, psycopg.connect(self._dsn) as session:
             for statement in _DAMAGE.read_text().split("\n\n"):
                 session.execute(statement)
-            phase.outcome = "thoughts dropped, signals truncated, minds changed, …"
+            phase.outcome = "a table dropped, one truncated, one rewritten, …"
 
     def restore_newest(self, database: str) -> Done:
         with self._screen.phase("Restore") as phase:

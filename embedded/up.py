@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,9 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from rich.console import Console
+from rich.filesize import decimal
 
+from embedded import journal
 from embedded.process import Child
 from embedded.server import Server
 from embedded.stack import Stack
@@ -27,6 +30,19 @@ _LOOK_EVERY_SECONDS = 0.5
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=60)
 _GOOD_WHILE = timedelta(seconds=60)
+# What tells a command where the fleet is.
+_LEADING = (
+    "DATABASE_URL",
+    "CATALOG_URL",
+    "REDIS_URL",
+    "S3_BUCKET",
+    "S3_PREFIX",
+    "SNAPSHOT_DIR",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_DEFAULT_REGION",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +62,12 @@ def run_up(
     console: Console | None = None,
     workers: int = 1,
     concurrency: int | None = None,
+    thoughts: int = journal.THOUGHTS,
 ) -> int:
     """Run servers, workers and beat until SIGINT or SIGTERM; the exit status.
 
-    Starts again what dies. Raises Busy when the folder is in use; ends with the migration's status
+    Starts again what dies. Without a DATABASE_URL it protects the sample database, which it writes the
+    first time, `thoughts` large. `<folder>/environment` leads other commands here. Raises Busy when the folder is in use; ends with the migration's status
     when the catalog cannot be migrated.
     """
     out = console or Console()
@@ -59,10 +77,13 @@ def run_up(
             _say(out, server.name, server.pid, server.address, server.log)
         _say_what_was_given(out, given, stack)
         status = _migrate(stack)
+        if status == 0 and stack.postgres is not None and not given.get("DATABASE_URL"):
+            _provide_sample(out, stack.environment["DATABASE_URL"], thoughts, end)
         if status != 0 or end.is_set():
             return status
         members = [_started(out, stack, name, argv) for name, argv in _fleet(workers, concurrency)]
-        out.print("The fleet is up. Ctrl-C stops it.")
+        out.print("The fleet is up. Ctrl-C stops it. For commands from another terminal, type there:")
+        out.print(f"  . {_written(stack)}", markup=False, highlight=False, soft_wrap=True)
         while not end.wait(_LOOK_EVERY_SECONDS):
             for server in stack.servers:
                 _revive(out, server)
@@ -83,6 +104,28 @@ def _migrate(stack: Stack) -> int:
     return subprocess.run(
         [sys.executable, "-m", "cli", "migrate"], env=stack.environment, stdout=sys.stderr, check=False
     ).returncode
+
+
+def _provide_sample(out: Console, dsn: str, thoughts: int, end: threading.Event) -> None:
+    """Write the sample database where there is none; not a row of it when asked to end meanwhile."""
+    if not journal.is_empty(dsn):
+        return
+    out.print("Writing the sample database, once …")
+    with closing(journal.fill(dsn, thoughts=thoughts)) as writing:
+        for _ in writing:
+            if end.is_set():
+                return
+    out.print(f"{'journal':<12}  {decimal(journal.size_bytes(dsn))}", highlight=False)
+
+
+def _written(stack: Stack) -> Path:
+    """A file for a shell to read: what leads to this fleet, passwords and all, for its owner alone."""
+    file = stack.folder / "environment"
+    ours = {name: value for name, value in stack.environment.items() if name in _LEADING}
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as output:
+        output.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in ours.items())
+    return file
 
 
 def _started(out: Console, stack: Stack, name: str, argv: tuple[str, ...]) -> Member:

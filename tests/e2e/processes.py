@@ -15,7 +15,7 @@ def living_in(folder: Path) -> dict[int, str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            home = os.readlink(process / "cwd")
+            home = (process / "cwd").readlink()
         except OSError:
             continue
         if words and int(process.name) != os.getpid() and str(folder) in f"{home} {words}":

@@ -21,7 +21,7 @@ UP = """
 import sys
 from pathlib import Path
 from embedded.up import run_up
-sys.exit(run_up(folder=Path("fleet")))
+sys.exit(run_up(folder=Path("fleet"), thoughts=100))
 """
 LIVE = "import sys, time; print(sys.argv[1:], flush=True); time.sleep(600)"
 FAIL = "import sys; sys.exit('error: the catalog is newer than this version')"
