@@ -21,6 +21,7 @@ from shared.postgres.dsn import Dsn
 from shared.postgres.failures import translated
 from shared.postgres.session import statement
 
+SQL_ASCII = "SQL_ASCII"
 SNAPSHOT_ID = re.compile(r"^[0-9A-F]+-[0-9A-F]+-[0-9]+$")
 
 
@@ -41,7 +42,7 @@ class Reader:
         async def output(data: bytes) -> None:
             write(data)
 
-        query = part_query(part)
+        query = part_query(part, encoding=self._connection.get_settings().server_encoding)
         with translated(self._where):
             status = self._runner.run(
                 self._connection.copy_from_query(query, output=output, format=part.format.value)
@@ -90,12 +91,12 @@ async def connect(dsn: Dsn, *, snapshot: str, application_name: str) -> asyncpg.
     return connection
 
 
-def part_query(part: PartSpec) -> str:
+def part_query(part: PartSpec, *, encoding: str) -> str:
     """The query of one page range; a TID range scan on PostgreSQL 14 and later."""
     low = sql.Literal(f"({part.first_page},0)")
     query = sql.SQL("select {columns} from only {table} where ctid >= {low}::pg_catalog.tid").format(
-        columns=column_list(part),
-        table=sql.Identifier(part.schema, part.table),
+        columns=column_list(part, encoding),
+        table=table_name(part, encoding),
         low=low,
     )
     if part.end_page is not None:
@@ -103,14 +104,32 @@ def part_query(part: PartSpec) -> str:
     return query.as_string()
 
 
-def load_query(part: PartSpec) -> sql.Composed:
+def load_query(part: PartSpec, *, encoding: str) -> bytes:
     """The statement that takes the part's bytes back."""
-    return sql.SQL("copy {table} ({columns}) from stdin (format {format})").format(
-        table=sql.Identifier(part.schema, part.table),
-        columns=column_list(part),
+    query = sql.SQL("copy {table} ({columns}) from stdin (format {format})").format(
+        table=table_name(part, encoding),
+        columns=column_list(part, encoding),
         format=sql.SQL("binary" if part.format is CopyFormat.BINARY else "text"),
     )
+    return query.as_bytes()
 
 
-def column_list(part: PartSpec) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(column) for column in part.columns)
+def table_name(part: PartSpec, encoding: str) -> sql.Composed:
+    return sql.SQL(".").join([identifier(part.schema, encoding), identifier(part.table, encoding)])
+
+
+def column_list(part: PartSpec, encoding: str) -> sql.Composed:
+    return sql.SQL(", ").join(identifier(column, encoding) for column in part.columns)
+
+
+def identifier(name: str, encoding: str) -> sql.Composable:
+    """A quoted name that the server understands while the client's encoding is the database's.
+
+    Statements leave here as UTF-8 whatever that encoding is, so a name is spelt in ASCII. In SQL_ASCII
+    there are no characters to spell, only bytes, and those of a name were read as UTF-8.
+    """
+    if name.isascii() or encoding == SQL_ASCII:
+        return sql.Identifier(name)
+    quoted = name.replace("\\", "\\\\").replace('"', '""')
+    spelt = "".join(c if c.isascii() else f"\\+{ord(c):06X}" for c in quoted)
+    return sql.SQL(f'U&"{spelt}"')

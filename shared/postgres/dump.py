@@ -77,6 +77,7 @@ def dump(
     snapshot: str,
     without_data_of: Sequence[tuple[str, str]],
     application_name: str,
+    names_are_bytes: bool = False,
     lock_wait: timedelta = LOCK_WAIT,
     while_running: Callable[[], None] | None = None,
 ) -> Generator[Iterator[bytes]]:
@@ -84,8 +85,8 @@ def dump(
 
     The tables of `without_data_of` (schema, name) are in it with everything but their rows. As with
     `process.stream` only the end of the iterator says that the archive is whole; everything that can go
-    wrong is raised from there, as `FAILURES` says. It waits `lock_wait` for a table's
-    lock. `while_running` stops it by raising.
+    wrong is raised from there, as `FAILURES` says. `names_are_bytes` of a SQL_ASCII database. It waits
+    `lock_wait` for a table's lock. `while_running` stops it by raising.
     """
     argv = [
         str(tools.pg_dump),
@@ -96,7 +97,7 @@ def dump(
         f"--lock-wait-timeout={int(lock_wait / timedelta(milliseconds=1))}",
         *(f"--exclude-table-data={_exactly(s)}.{_exactly(t)}" for s, t in without_data_of),
     ]
-    if not all(name.isascii() for pair in without_data_of for name in pair):
+    if not (names_are_bytes or all(name.isascii() for pair in without_data_of for name in pair)):
         # pg_dump reads its arguments in the database's encoding unless told, and where a name does not
         # match it would put the rows into the archive, beside the parts that hold them already.
         argv.append("--encoding=UTF8")

@@ -79,6 +79,11 @@ def tables(session: Session) -> tuple[Table, ...]:
     )
 
 
+def names_are_bytes(session: Session) -> bool:
+    """In SQL_ASCII nothing has characters: the server neither knows nor converts what a byte means."""
+    return session.info.parameter_status("server_encoding") == "SQL_ASCII"
+
+
 def limit_lock_wait(session: Session, wait: timedelta) -> None:
     """Until the transaction ends: whoever waits longer for a lock is told Busy."""
     milliseconds = int(wait / timedelta(milliseconds=1))

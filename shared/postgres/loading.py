@@ -42,8 +42,9 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> bool:
             return False
         # The bytes are in the database's own encoding, as they were read.
         session.execute("select set_config('client_encoding', getdatabaseencoding(), true)")
+        encoding = str(session.info.parameter_status("server_encoding"))
         with session.cursor() as cursor:
-            with cursor.copy(load_query(part.spec)) as copy:
+            with cursor.copy(load_query(part.spec, encoding=encoding)) as copy:
                 for piece in pieces:
                     copy.write(piece)
             if cursor.rowcount != part.row_count:
