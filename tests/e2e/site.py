@@ -147,6 +147,10 @@ class Site:
         unfinished = "select id::text from job where state in ('pending', 'active', 'rolling_back')"
         eventually(lambda: not self.recorded(unfinished))
 
+    def claimed(self) -> None:
+        """Wait until a worker is at work: what breaks from now on breaks under it."""
+        eventually(lambda: bool(self.recorded("select id::text from job where lease_until is not null")))
+
     def recorded(self, query: str) -> list[str]:
         with self.session(self.catalog) as catalog:
             return [str(row[0]) for row in catalog.execute(query.encode())]

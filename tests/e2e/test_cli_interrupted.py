@@ -34,6 +34,7 @@ def test_waiting_survives_a_restart_of_redis(site: Site) -> None:
     with site.held_up():
         waiting = site.start("snapshot", "take", "--wait")
         heard(waiting, "snapshot copy")
+        site.claimed()
         site.valkey.kill()
         site.valkey.start()
     assert ended(waiting).status == 0
@@ -45,6 +46,7 @@ def test_waiting_survives_a_catalog_that_is_away_for_a_moment(site: Site) -> Non
     with site.admin() as admin, site.held_up():
         waiting = site.start("snapshot", "take", "--wait")
         heard(waiting, "snapshot copy")
+        site.claimed()
         admin.execute(sql.SQL("alter database {} allow_connections false").format(catalog))
         try:
             cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
@@ -61,6 +63,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(site: Site) -> None:
     with site.held_up():
         waiting = site.start("snapshot", "take", "--wait")
         heard(waiting, "snapshot copy")
+        site.claimed()
         waiting.send_signal(signal.SIGINT)
         left = ended(waiting)
     assert left.status == 130
