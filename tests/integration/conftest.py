@@ -7,13 +7,17 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psycopg
 import pytest
 from psycopg import sql
 
 from embedded.postgres import Postgres
+from shared.storage import s3
 from shared.storage.base import Storage
 from shared.storage.folder import FolderStorage
+from shared.storage.s3 import S3Storage
+from tests.conftest import Bucket
 from tests.integration.inline_fleet import InlineFleet
 
 Inline = Callable[..., InlineFleet]
@@ -46,6 +50,17 @@ def role() -> Generator[RoleMaker]:
 def folder(tmp_path: Path) -> Path:
     """Where the folder storage of `inline` keeps its objects."""
     return tmp_path / "repository"
+
+
+@pytest.fixture
+def in_s3(bucket: Bucket) -> S3Storage:
+    """A storage in the test's own bucket."""
+    session = boto3.Session(
+        aws_access_key_id=bucket.access_key,
+        aws_secret_access_key=bucket.secret_key,
+        region_name=bucket.region,
+    )
+    return s3.connect(bucket=bucket.name, prefix="the/prefix", endpoint_url=bucket.endpoint, session=session)
 
 
 @pytest.fixture
