@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 SETUP ?= $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check build lock clean
+.PHONY: help setup demo up test check bench-workers bench-memory build lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(SETUP)  ## make the virtual environment, everything pinned by hash
 
@@ -39,6 +39,12 @@ check: $(SETUP)  ## formatter, linter, types, import rules, installed packages
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/uv pip check --quiet --python $(BIN)/python
+
+bench-workers: $(SETUP)  ## is the copy faster with two workers than with one? (ARGS="--rounds 3")
+	@$(BIN)/python -m benchmarks.two_workers $(ARGS)
+
+bench-memory: $(SETUP)  ## peak memory of every process, on the sample and on one four times as large
+	@$(BIN)/python -m benchmarks.memory $(ARGS)
 
 build: $(SETUP)  ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel -d $(DIST)
