@@ -24,8 +24,12 @@ def ours(database: Callable[..., str]) -> Generator[Catalog]:
 
 
 def test_no_order_of_calls_breaks_the_protocol(ours: Catalog) -> None:
+    class OnThisCatalog(ProtocolMachine):
+        def __init__(self) -> None:
+            super().__init__(ours)
+
     run_state_machine_as_test(
-        lambda: ProtocolMachine(ours),
+        OnThisCatalog,
         settings=settings(
             max_examples=50,
             stateful_step_count=40,
