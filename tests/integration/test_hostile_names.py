@@ -27,7 +27,7 @@ HOSTILE = (
     "%s {x}",
     "ü" * 31 + "x",
 )
-MORE = ("\\", "a\nb", " ", "Ab", "$(x)`x`;'\"--", "-", "..", "*", "template9")
+MORE = ("\\", "a\nb", " ", "$(x)`x`;'\"--")
 SPLIT = """
     create table kept as select n, repeat(md5(n::text), 10) as v from generate_series(1, 30000) n;
     create table small (v text default {literal});
@@ -35,17 +35,19 @@ SPLIT = """
 """
 
 
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty, and what `--file=x` would be relative to."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_database_of_any_name_is_swapped_and_swapped_back(
-    name: str,
-    database: Maker,
-    postgres: Postgres,
-    inline: Inline,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, database: Maker, postgres: Postgres, inline: Inline, working_folder: Path
 ) -> None:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
     url = database(name=name)
     fill(url, sql.SQL(SPLIT).format(literal=name).as_string())
     before = fingerprint(postgres, name)
@@ -64,7 +66,7 @@ def test_a_database_of_any_name_is_swapped_and_swapped_back(
     assert_same(fingerprint(postgres, name), changed)
     succeeded(fleet.undo(restored))
     assert_same(fingerprint(postgres, name), before)
-    assert not list((tmp_path / "here").iterdir())
+    assert not list(working_folder.iterdir())
 
 
 def test_a_snapshot_is_restored_beside_under_any_name(
