@@ -58,3 +58,22 @@ def refuse_missing_roles(session: Session, manifest: Manifest) -> None:
             code="roles_missing",
             hint="create them first (create role … nologin is enough)",
         )
+
+
+def refuse_without_rights(session: Session, target: str) -> None:
+    """Better now than after hours of loading."""
+    rights = inspection.rights(session, target)
+    if not rights.may_create:
+        raise Refused(
+            "the role in the database's URL may not create databases",
+            code="insufficient_rights",
+            hint="let a superuser say: alter role … createdb",
+        )
+    if not rights.may_rename:
+        raise Refused(
+            f"the role in the database's URL does not own {target!r}, and so may not rename it",
+            code="insufficient_rights",
+            hint="make it a member of the owner: grant … to …",
+        )
+    if rights.out_of_reach:
+        raise databases.out_of_reach(target, f"those of {', '.join(rights.out_of_reach)}")

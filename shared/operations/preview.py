@@ -94,6 +94,7 @@ def standing_against(
         lambda: preflight.refuse_superuser(fleet, session, as_superuser=as_superuser),
         lambda: preflight.refuse_older(session, manifest),
         lambda: preflight.refuse_missing_roles(session, manifest),
+        lambda: preflight.refuse_without_rights(session, target),
     )
     return tuple(refusals(checks))
 

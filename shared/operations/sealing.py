@@ -1,0 +1,128 @@
+"""Make a snapshot count: ask storage for every chunk, write the manifest, and only then say so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from shared.catalog.catalog import Transaction
+from shared.domain.job import JobKind, NewJob
+from shared.domain.manifest import (
+    FORMAT,
+    Chunk,
+    Manifest,
+    Part,
+    Properties,
+    SequencePosition,
+    Source,
+    TableCount,
+    parse,
+)
+from shared.domain.parts import PartSpec
+from shared.errors import Damaged, NotFound
+from shared.operations.saga import Outcome, StepRun
+
+
+def seal(run: StepRun) -> Outcome:
+    """Compare every chunk with what storage says, write the manifest, and only then let it count."""
+    manifest, new_bytes, seconds = assemble(run)
+    began = time.monotonic()
+    wrong: dict[str, str] = {}
+    for number, chunk in enumerate(manifest.distinct_chunks.values(), start=1):
+        run.check()
+        trouble = run.fleet.repository.check_chunk(run.job.database, chunk)
+        if trouble is not None:
+            wrong[chunk.sha256] = trouble
+        run.report(checked_objects=number)
+    if wrong:
+        with run.fleet.catalog.transaction() as tx:
+            tx.chunks.distrust(run.job.database, wrong)
+        sha256, trouble = next(iter(wrong.items()))
+        raise Damaged(
+            f"{len(wrong)} stored objects are not as they were put; chunk {sha256} {trouble}",
+            code="chunk_damaged",
+            hint="take another snapshot: it stores them again",
+        )
+    run.check()
+    manifest_sha256 = run.fleet.repository.put_manifest(manifest)
+
+    def record(tx: Transaction) -> None:
+        sealed = tx.snapshots.seal(
+            manifest,
+            manifest_sha256=manifest_sha256,
+            new_bytes=new_bytes,
+            duration_seconds=seconds + time.monotonic() - began,
+        )
+        if not sealed:
+            raise NotFound(f"snapshot {manifest.id} is not being copied", code="snapshot_unknown")
+        tx.parts.clear(run.job.id)
+        # The copy's notes are in the manifest now; a job of its own tidies up, so that a repository which
+        # lets nothing be deleted never makes a good snapshot look failed.
+        tx.jobs.submit(
+            NewJob(
+                id=run.job.request["prune_job_id"],
+                kind=JobKind.PRUNE,
+                database=run.job.database,
+                request={"after": manifest.id},
+                idempotency_key=f"prune:{manifest.id}",
+            )
+        )
+
+    result = {
+        "snapshot_id": manifest.id,
+        "raw_bytes": manifest.raw_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "new_bytes": new_bytes,
+        "objects": len(manifest.distinct_chunks) + 1,
+        "row_count": manifest.row_count,
+    }
+    return Outcome(result=result, record=record)
+
+
+def undo(run: StepRun) -> None:
+    """A manifest that was written and never counted must not make a failed snapshot look real."""
+    run.fleet.repository.delete_manifest(run.job.database, run.job.request["snapshot_id"])
+
+
+def assemble(run: StepRun) -> tuple[Manifest, int, float]:
+    """The manifest from what `copy` and its parts recorded; bytes that were new; seconds of the copy."""
+    noted = run.data("copy")
+    with run.fleet.catalog.transaction() as tx:
+        results = tx.parts.results(run.job.id)
+    parts = tuple(
+        Part(
+            spec=parse(spec, PartSpec),
+            row_count=result["row_count"],
+            chunks=parse(result["chunks"], tuple[Chunk, ...]),
+        )
+        for spec, result in results
+    )
+    manifest = Manifest(
+        format=FORMAT,
+        id=run.job.request["snapshot_id"],
+        database=run.job.database,
+        taken_at=datetime.fromisoformat(noted["taken_at"]),
+        source=parse(noted["source"], Source),
+        properties=parse(noted["properties"], Properties),
+        roles=tuple(noted["roles"]),
+        extensions=tuple(noted["extensions"]),
+        archive=parse(noted["archive"], tuple[Chunk, ...]),
+        parts=parts,
+        tables=all_counts(parse(noted["counts"], tuple[TableCount, ...]), parts),
+        sequences=parse(noted["sequences"], tuple[SequencePosition, ...]),
+    )
+    new_bytes = noted["archive_new_bytes"] + sum(result["new_bytes"] for _, result in results)
+    return manifest, new_bytes, noted["seconds"]
+
+
+def all_counts(counted: Sequence[TableCount], parts: Sequence[Part]) -> tuple[TableCount, ...]:
+    """Rows of every table: those counted, and those that the parts added up to."""
+    totals = {(c.schema, c.name): c.row_count for c in counted}
+    for part in parts:
+        key = (part.spec.schema, part.spec.table)
+        totals[key] = totals.get(key, 0) + part.row_count
+    return tuple(
+        TableCount(schema=schema, name=name, row_count=rows)
+        for (schema, name), rows in sorted(totals.items())
+    )
