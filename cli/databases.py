@@ -41,21 +41,22 @@ def databases(as_json: Json = False) -> None:
     if as_json:
         output.as_json([records.database(report) for report in found])
     else:
-        columns = ("DATABASE", "WHERE", "NEWEST SNAPSHOT", "TAKEN", "SIZE", "NEXT SLOT", "MISSED", "AT WORK")
-        output.table(columns, (row(report, now) for report in found), right=("SIZE", "MISSED"))
+        columns = ("DATABASE", "NEWEST SNAPSHOT", "TAKEN", "SIZE", "NEXT SLOT", "MISSED", "AT WORK", "WHERE")
+        rows = (row(report, now) for report in found)
+        output.table(columns, rows, right=("SIZE", "MISSED"), spare=("WHERE", "SIZE", "MISSED"))
 
 
 def row(report: DatabaseReport, now: datetime) -> tuple[str, ...]:
     newest = report.newest
     return (
         report.name,
-        report.where,
         newest.id if newest else "none",
         formats.ago(newest.taken_at, now) if newest else formats.NOTHING,
         formats.size(newest.raw_bytes if newest else None),
         formats.ahead(report.next_slot, now),
         formats.number(report.missed_slots),
         at_work(report),
+        report.where,
     )
 
 

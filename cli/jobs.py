@@ -28,7 +28,8 @@ def jobs(database: AnyDatabase = None, as_json: Json = False) -> None:
         output.say("no job yet")
     else:
         columns = ("JOB", "KIND", "DATABASE", "STATE", "STEP", "ASKED", "TOOK", "")
-        output.table(columns, (row(each, now) for each in found), right=("TOOK",))
+        rows = (row(each, now) for each in found)
+        output.table(columns, rows, right=("TOOK",), spare=("STEP", "TOOK", "DATABASE"))
 
 
 def row(job: Job, now: datetime) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,11 @@ from shared.errors import SnapfleetError
 
 # What is not read on a terminal is not folded to one either.
 UNFOLDED = 10_000
+
+GAP = 2
+REMARKS = ""
+# What a column of remarks must have at least: a snapshot's id fits in.
+REMARKS_WIDTH = 25
 
 COLOURS = {
     "sealed": "green",
@@ -76,16 +82,47 @@ def as_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Aligned columns without a frame. `right` names those that hold numbers; known states get colours."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for index, name in enumerate(columns):
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    spare: Sequence[str] = (),
+) -> None:
+    """Aligned columns without a frame; known states get colours.
+
+    `right` names those that hold numbers. `spare` names those to leave out, the first one first, where
+    the terminal is too narrow for all. A column without a name holds remarks, and is the one to be folded.
+    """
+    stream, cells = out(), [[formats.line(text) for text in row] for row in rows]
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    kept = fitting(columns, cells, spare=spare, width=stream.width)
+    for index in kept:
+        name = columns[index]
         made.add_column(
-            name, justify="right" if name in right else "left", no_wrap=index == 0, overflow="fold"
+            name, justify="right" if name in right else "left", no_wrap=name != REMARKS, overflow="fold"
         )
-    for row in rows:
-        made.add_row(*(cell(text) for text in row))
-    out().print(made)
+    for row in cells:
+        made.add_row(*(cell(row[index]) for index in kept))
+    stream.print(made)
+
+
+def fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequence[str], width: int
+) -> Sequence[int]:
+    """Which columns to show."""
+    needed = {
+        index: GAP + max(cell_len(text) for text in (name, *(row[index] for row in rows)))
+        for index, name in enumerate(columns)
+    }
+    for index, name in enumerate(columns):
+        if name == REMARKS:
+            needed[index] = min(needed[index], REMARKS_WIDTH)
+    for name in spare:
+        if sum(needed.values()) <= width + GAP:
+            break
+        del needed[columns.index(name)]
+    return tuple(needed)
 
 
 def facts(values: Mapping[str, str | None], *, on_stdout: bool = True) -> None:

@@ -92,7 +92,8 @@ def list_(database: AnyDatabase = None, as_json: Json = False) -> None:
         output.say("no snapshot yet; take one: snapfleet snapshot take")
     else:
         columns = ("SNAPSHOT", "DATABASE", "STATE", "TAKEN", "RAW", "STORED", "NEW", "ROWS", "")
-        output.table(columns, (row(each, now) for each in found), right=("RAW", "STORED", "NEW", "ROWS"))
+        rows = (row(each, now) for each in found)
+        output.table(columns, rows, right=("RAW", "STORED", "NEW", "ROWS"), spare=("NEW", "RAW", "ROWS"))
 
 
 def row(found: Snapshot, now: datetime) -> tuple[str, ...]:

@@ -54,3 +54,16 @@ def test_a_table_that_nobody_reads_on_a_terminal_is_neither_folded_nor_coloured(
     said = capsys.readouterr().out.splitlines()
     assert said[1].split() == ["sealed", "x" * 300]
     assert said[2].split() == ["[red]", "\N{REPLACEMENT CHARACTER}[31m"]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"), [(80, (0, 1, 2)), (30, (0, 1, 2)), (29, (0, 2)), (18, (0, 2)), (17, (0,))]
+)
+def test_a_narrow_terminal_loses_spare_columns_and_never_an_id(width: int, shown: tuple[int, ...]) -> None:
+    rows = [("i" * 10, "a" * 10, "b" * 6)]
+    assert output.fitting(("ID", "FIRST", "SECOND"), rows, spare=("FIRST", "SECOND"), width=width) == shown
+
+
+def test_long_remarks_are_folded_and_push_nothing_out() -> None:
+    rows = [("i" * 10, "e" * 500)]
+    assert output.fitting(("ID", ""), rows, spare=("ID",), width=40) == (0, 1)
