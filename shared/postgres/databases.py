@@ -17,7 +17,6 @@ from psycopg import sql
 
 from shared.domain.manifest import Grant, Properties, Source
 from shared.errors import Busy, NotFound, Refused
-from shared.postgres.failures import translated
 from shared.postgres.session import Session
 
 OURS = "snapfleet_"
@@ -25,6 +24,10 @@ OURS = "snapfleet_"
 
 SWAP_PATIENCE_SECONDS = 30.0
 """How long a swap goes on cutting sessions that come back before it gives up."""
+
+IN_IT = sql.SQL("datname = %s and usesysid is not null and pid <> pg_catalog.pg_backend_pid()")
+"""Sessions, walsenders and workers of any role; not autovacuum, which makes way. By what every role may
+see of another's session: its kind is not among that."""
 
 LOCALE_OPTION = {"i": "icu_locale", "b": "builtin_locale"}
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
@@ -56,12 +59,9 @@ def size_bytes(session: Session, name: str) -> int:
 
 
 def session_count(session: Session, name: str) -> int:
-    """Client sessions in a database: those that a swap would cut."""
-    found = session.execute(
-        "select count(*) as n from pg_catalog.pg_stat_activity"
-        " where datname = %s and backend_type = 'client backend'",
-        [name],
-    ).fetchone()
+    """Sessions in a database: those that a swap would cut."""
+    query = sql.SQL("select count(*) as n from pg_catalog.pg_stat_activity where {}")
+    found = session.execute(query.format(IN_IT), [name]).fetchone()
     return int(found["n"]) if found else 0
 
 
@@ -278,11 +278,18 @@ def allow(session: Session, name: str, *, allowed: bool) -> None:
 
 
 def cut(session: Session, name: str) -> None:
-    """End every session in a database; those that we may not end make the rename fail, and say so."""
-    with translated(name):
-        session.execute(
-            "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity"
-            " where datname = %s and pid <> pg_catalog.pg_backend_pid()"
-            " and backend_type = 'client backend'",
-            [name],
-        )
+    """End every session in a database. Refused where there is one that we may not end."""
+    query = sql.SQL("select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where {}")
+    try:
+        session.execute(query.format(IN_IT), [name])
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise out_of_reach(name, exc.diag.message_detail or "") from exc
+
+
+def out_of_reach(name: str, whose: str) -> Refused:
+    return Refused(
+        f"{name!r} is in use by sessions that this role may not end: {whose}",
+        code="insufficient_rights",
+        hint="let a superuser say: grant pg_signal_backend to the role in the database's URL; "
+        "sessions of superusers must be ended by hand",
+    )

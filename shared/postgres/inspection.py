@@ -169,3 +169,17 @@ def hidden_by_row_security(session: Session) -> tuple[str, ...]:
          where relkind in ('r', 'p') and relrowsecurity and pg_catalog.row_security_active(oid)
          order by 1"""
     return tuple(r["name"] for r in session.execute(query))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What a swap of a database needs. `out_of_reach` are roles whose sessions we may not end."""
+
+    may_create: bool
+    may_rename: bool
+    out_of_reach: tuple[str, ...]
+
+
+def rights(session: Session, name: str) -> Rights:
+    """Of the session's role over the database `name`, which need not exist."""
+    return parse(row(session, statement("rights"), name=name), Rights)
