@@ -17,7 +17,7 @@ from shared.storage import s3
 from shared.storage.base import Storage
 from shared.storage.folder import FolderStorage
 from shared.storage.s3 import S3Storage
-from tests.conftest import Bucket
+from tests.conftest import FAST, Bucket
 from tests.integration.inline_fleet import InlineFleet
 
 Inline = Callable[..., InlineFleet]
@@ -44,6 +44,15 @@ def role() -> Generator[RoleMaker]:
                 admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(left)))
             admin.execute(sql.SQL("drop owned by {}").format(sql.Identifier(name)))
             admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Generator[Postgres]:
+    """A server of the test's own, to kill, or to do what others should not see. Ask for it before `database`."""
+    server = Postgres(tmp_path / "own", settings=FAST)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

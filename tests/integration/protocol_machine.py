@@ -77,6 +77,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             assert (claim is not None) is wanted
             if claim is not None and job.state is JobState.ACTIVE:
                 self.begin(claim)
+            self.zombies_wake()
         if claim is not None:
             getattr(self, act)(claim)
 
@@ -225,6 +226,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         stoppable = job.state in {JobState.PENDING, JobState.ACTIVE}
         asked = self.world.ask(lambda tx: tx.jobs.request_cancel(job.id), changes=stoppable)
         assert (asked is not None) is stoppable
+        self.no_step_begins()
 
     @precondition(lambda self: len(self.world.claims) > LATER)
     @rule(database=st.sampled_from(DATABASES))
@@ -233,6 +235,13 @@ class ProtocolMachine(RuleBasedStateMachine):
             "update job set deadline_at = now() - interval '1 s' where finished_at is null and database = :name",
             name=database,
         )
+        self.no_step_begins()
+
+    def no_step_begins(self) -> None:
+        """Of a job that nobody wants any more, though its message is the right one."""
+        for job in self.world.live():
+            if job.state is JobState.ACTIVE and job.lease_until is None and not self.world.is_wanted(job):
+                assert self.world.take(job) is None
 
     # What must hold whatever happened
 

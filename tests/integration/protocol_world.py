@@ -6,10 +6,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from shared.catalog.catalog import Catalog, Transaction
-from shared.catalog.jobs import Claim
+from shared.catalog.jobs import STEP, Claim
+from shared.catalog.rows import to_step
 from shared.domain.job import Job, JobState, Step, StepState
 
 DATABASES = ("orders", "ledger")
@@ -105,5 +106,8 @@ class World:
         """Every job and every step as the catalog has them now."""
         if self._seen is None:
             jobs = {job.id: job for job in self._reader.jobs.listing(limit=1000)}
-            self._seen = jobs, {job_id: list(self._reader.jobs.steps(job_id)) for job_id in jobs}
+            steps: dict[str, list[Step]] = {job_id: [] for job_id in jobs}
+            for row in self._connection.execute(select(STEP).order_by(STEP.c.seq)).mappings():
+                steps[str(row["job_id"])].append(to_step(row))
+            self._seen = jobs, steps
         return self._seen
