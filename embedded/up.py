@@ -74,7 +74,7 @@ def run_up(
     given = os.environ if environ is None else environ  # noqa: TID251 -- embedded/ reads the environment
     with _asked_to_end() as end, Stack(folder, environ=given) as stack:
         for server in stack.servers:
-            _say(out, server.name, server.pid, server.address, server.log)
+            _say(out, server.name, server.pid, server.address)
         _say_what_was_given(out, given, stack)
         status = _migrate(stack)
         if status == 0 and stack.postgres is not None and not given.get("DATABASE_URL"):
@@ -82,8 +82,12 @@ def run_up(
         if status != 0 or end.is_set():
             return status
         members = [_started(out, stack, name, argv) for name, argv in _fleet(workers, concurrency)]
-        out.print("The fleet is up. Ctrl-C stops it. For commands from another terminal, type there:")
-        out.print(f"  . {_written(stack)}", markup=False, highlight=False, soft_wrap=True)
+        for line in (
+            f"{'logs':<12}  {stack.folder}/log/*.log, {stack.folder}/*/server.log",
+            "The fleet is up; Ctrl-C stops it. To use it from another terminal, type there:",
+            f"  . {_written(stack)}",
+        ):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
         while not end.wait(_LOOK_EVERY_SECONDS):
             for server in stack.servers:
                 _revive(out, server)
@@ -130,7 +134,7 @@ def _written(stack: Stack) -> Path:
 
 def _started(out: Console, stack: Stack, name: str, argv: tuple[str, ...]) -> Member:
     child = stack.spawn(name, argv)
-    _say(out, name, child.pid, "", child.log)
+    _say(out, name, child.pid, "")
     return Member(child=child, argv=argv, started_at=time.monotonic())
 
 
@@ -154,22 +158,22 @@ def _revive(out: Console, server: Server) -> None:
         out.print(f"{server.name} ended; starting it again", markup=False)
         server.stop()
         server.start()
-        _say(out, server.name, server.pid, server.address, server.log)
+        _say(out, server.name, server.pid, server.address)
 
 
-def _say(out: Console, name: str, pid: int | None, address: str, log: Path | None) -> None:
-    parts = (f"{name:<12}", f"pid {pid}" if pid else "not ours", address, str(log) if log else "")
-    out.print("  ".join(part for part in parts if part), markup=False, highlight=False, soft_wrap=True)
+def _say(out: Console, name: str, pid: int | None, address: str) -> None:
+    process = f"pid {pid}" if pid else "not ours"
+    out.print(f"{name:<12}  {process:<12}  {address}".rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_what_was_given(out: Console, given: Mapping[str, str], stack: Stack) -> None:
     for name in ("DATABASE_URL", "CATALOG_URL", "REDIS_URL"):
         if given.get(name):
-            _say(out, name, None, _without_password(given[name]), None)
+            _say(out, name, None, _without_password(given[name]))
     if stack.seaweed is None:
         for name in ("S3_BUCKET", "SNAPSHOT_DIR"):
             if given.get(name):
-                _say(out, name, None, given[name], None)
+                _say(out, name, None, given[name])
 
 
 def _without_password(url: str) -> str:
