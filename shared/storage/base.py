@@ -44,7 +44,8 @@ class Storage(Protocol):
     def put(self, key: str, body: bytes | bytearray, *, create_only: bool = False) -> None:
         """Store the body whole or not at all; when this returns it is durable and seen by all readers.
 
-        An existing object is replaced: a reader gets the old bytes or the new, no mixture. With
+        An existing object is replaced: a reader gets the old bytes or the new. (rclone's server has been seen
+        to answer with a mixture, which a reader who gives `get` the digest is told of.) With
         `create_only` the key must be new, else Refused(object_exists): of any number of racers one
         returns and the others are refused, and what they are refused for is durable too. (Weaker where
         `check` says so.) After an error the object may be there or not; putting it again is safe.
