@@ -201,7 +201,7 @@ def test_a_reader_that_knows_the_digest_gets_no_mixture_while_a_writer_replaces(
     done = threading.Event()
 
     def read_on() -> list[bytes]:
-        seen = []
+        seen: list[bytes] = []
         while not done.is_set() or not seen:
             with suppress(Damaged):
                 wanted = next(digests)
