@@ -59,9 +59,9 @@ def plan(run: StepRun) -> Outcome:
         preflight.refuse_superuser(run.fleet, session, as_superuser=request["as_superuser"])
         preflight.refuse_older(session, manifest)
         preflight.refuse_missing_roles(session, manifest)
-        preflight.refuse_without_rights(session, target)
         if request["to"] is not None:
             preflight.refuse_target(session, target)
+        preflight.refuse_without_rights(session, target)
     return Outcome(result={"snapshot_id": manifest.id, "target": target})
 
 

@@ -58,6 +58,7 @@ class Dsn:
             raise Misconfigured(
                 f"{self.dbname!r} cannot be a database's name: 1 to {_NAME_BYTES} bytes, none of them zero",
                 code="dsn_invalid",
+                hint="choose another name",
             )
         # One line of a password file holds one password.
         if self.password is not None and any(c in self.password for c in "\0\r\n"):
