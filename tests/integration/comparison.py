@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import subprocess
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +131,26 @@ def schema_text(server: Postgres, name: str, *, bin_dir: Path) -> list[str]:
     )
     lines = dump.stdout.decode(errors="surrogateescape").splitlines()
     return [line for line in lines if not line.startswith(("--", "\\restrict", "\\unrestrict"))]
+
+
+@contextmanager
+def nothing_changes(server: Postgres, name: str) -> Generator[None]:
+    """Afterwards the database is what it was, accepts sessions, and nothing else is there."""
+    before, there = fingerprint(server, name), names(server)
+    yield
+    assert names(server) == there
+    assert_same(fingerprint(server, name), before)
+    deadline = time.monotonic() + 10
+    while left := backends(server):
+        assert time.monotonic() < deadline, f"still connected: {left}"
+        time.sleep(0.05)
+
+
+def backends(server: Postgres) -> list[str]:
+    """Sessions of ours. The server may take a moment to see that one has ended."""
+    query = "select application_name from pg_stat_activity where application_name like 'snapfleet:%'"
+    with connect(server, "template1") as session:
+        return [row[0] for row in session.execute(query).fetchall()]
 
 
 def names(server: Postgres) -> dict[str, bool]:

@@ -159,6 +159,18 @@ class InlineFleet:
             saga.roll_back(steps.STEPS, job.id, epoch=job.epoch, fleet=self.fleet)
 
 
+def refused(job: Job, code: str, *said: str) -> None:
+    """The job has ended without having done anything, and one line with a hint says why."""
+    assert job.state in (JobState.FAILED, JobState.ROLLED_BACK), (job.state, job.step)
+    assert job.error is not None
+    message, hint = str(job.error["message"]), job.error["hint"]
+    assert (job.error["code"], bool(hint)) == (code, True), job.error
+    assert "\n" not in message
+    assert "secret" not in f"{message} {hint}"
+    for words in said:
+        assert words in message, message
+
+
 def files(folder: Path) -> dict[str, int]:
     """Every object in a folder storage with its size."""
     return {
