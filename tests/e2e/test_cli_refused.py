@@ -67,11 +67,11 @@ def test_a_plan_with_an_obstacle_is_shown_and_ends_as_the_restore_would(site: Si
     site.sealed()
     site.settled()
     before = site.jobs()
-    ended = site.run("restore", "--plan", "--to", "postgres", "--json")
+    ended = site.run("restore", "--plan", "--to", site.name, "--json")
     assert ended.status == 3
     assert [each["code"] for each in ended.json["obstacles"]] == ["target_exists"]
-    assert "error: a database named 'postgres' exists already" in ended.err
-    assert "sessions cut" not in site.run("restore", "--plan", "--to", "postgres").out
+    assert f"error: a database named '{site.name}' exists already" in ended.err
+    assert "sessions cut" not in site.run("restore", "--plan", "--to", site.name).out
     assert site.jobs() == before
 
 
