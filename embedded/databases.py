@@ -13,7 +13,6 @@ from embedded.postgres import Postgres
 
 CATALOG, CATALOG_OWNER = "snapfleet", "snapfleet"
 JOURNAL, JOURNAL_OWNER, JOURNAL_READER = "journal", "journal_owner", "journal_reader"
-JOURNAL_COPY = "journal_copy"
 
 
 def catalog(postgres: Postgres) -> str:
@@ -33,26 +32,6 @@ def journal(postgres: Postgres) -> str:
             admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(JOURNAL_READER)))
         admin.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(JOURNAL_OWNER)))
     return dsn
-
-
-def journal_copy(postgres: Postgres) -> str:
-    """The DSN of a second database with what the sample holds now; `copy_journal` makes it."""
-    return postgres.dsn(JOURNAL_COPY, user=JOURNAL_OWNER, password=postgres.secret(JOURNAL_OWNER))
-
-
-def copy_journal(postgres: Postgres) -> None:
-    """Copy the sample, which nobody may be using. The server copies files: it takes a second."""
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy").format(
-                *(sql.Identifier(name) for name in (JOURNAL_COPY, JOURNAL_OWNER, JOURNAL))
-            )
-        )
-
-
-def drop_journal_copy(postgres: Postgres) -> None:
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(JOURNAL_COPY)))
 
 
 def _provided(postgres: Postgres, database: str, owner: str, *, options: str) -> str:

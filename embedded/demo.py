@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
-from embedded import databases, journal
+from embedded import journal
 from embedded.process import clean_environment
 from embedded.screen import Screen
 from embedded.stack import Stack
@@ -30,22 +30,15 @@ from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
 from shared.settings import Settings
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, INTERRUPTED = 0, 130
 
-_JOURNAL, _COPY = "journal", "journal-copy"
+_JOURNAL = "journal"
 _CONFIGURATION = f"""\
 [[databases]]
 name = "{_JOURNAL}"
 url_env = "DATABASE_URL"
 every = "365d"
 parallelism = 2
-
-# The same once more, to be stored by one worker alone.
-[[databases]]
-name = "{_COPY}"
-url_env = "COPY_URL"
-every = "365d"
-parallelism = 1
 """
 _SHOWN_OF_ID = 8
 # A worker that is stopped in the middle of something has nothing here that is worth waiting for.
@@ -53,9 +46,9 @@ _PATIENCE = timedelta(seconds=1)
 
 
 def run_demo(folder: Path, *, console: Console | None = None, thoughts: int = journal.THOUGHTS) -> int:
-    """Run it; 0 only when the database is afterwards what it was before, 1 when not, 130 on Ctrl-C.
+    """Run it; 0 when the database is afterwards what it was before, 130 on Ctrl-C.
 
-    No process outlives it. Raises SnapfleetError when something on the way fails.
+    No process outlives it. Raises SnapfleetError when something fails, or differs in the end.
     """
     screen = Screen(console or Console(highlight=False))
     home = folder / "demo"
@@ -77,12 +70,9 @@ def run_demo(folder: Path, *, console: Console | None = None, thoughts: int = jo
 
 
 def _run(stack: Stack, screen: Screen, home: Path, thoughts: int) -> int:
-    if stack.postgres is None:
-        raise RuntimeError("the demo has a PostgreSQL of its own")
-    stack.environment["COPY_URL"] = databases.journal_copy(stack.postgres)
     fleet = _fleet(stack)
     try:
-        return _tell(Story(stack, stack.postgres, fleet, screen), screen, home, thoughts)
+        return _tell(Story(stack, fleet, screen), screen, home, thoughts)
     finally:
         fleet.catalog.close()
 
@@ -93,9 +83,6 @@ def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
     before = story.take_fingerprint()
     first = story.take_snapshot("Snapshot", _JOURNAL)
     second = story.take_snapshot("Second snapshot", _JOURNAL)
-    story.copy_journal()
-    alone = story.take_snapshot("One worker", _COPY)
-    story.drop_copy()
     story.do_damage()
     damaged = story.take_fingerprint()
     restored = story.restore_newest(_JOURNAL)
@@ -107,7 +94,6 @@ def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
             ("before", "", "", "", "", Text(str(before), style="green")),
             _figures("snapshot", first),
             _figures("second snapshot", second),
-            _figures("one worker alone", alone),
             ("damaged", "", "", "", "", Text(str(damaged), style="red")),
             (
                 *("restored", f"{restored.seconds:.1f}", decimal(second.figure("raw_bytes")), "", ""),
@@ -115,7 +101,6 @@ def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
             ),
         ],
     )
-    screen.say(_compared(first, alone))
     if not lost:
         raise SnapfleetError("the damage left no trace in the fingerprint", code="fingerprints_equal")
     if missing:
@@ -138,15 +123,6 @@ def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
 def _figures(name: str, done: Done) -> tuple[str, ...]:
     sizes = (decimal(done.figure(size)) for size in ("raw_bytes", "new_bytes"))
     return (name, f"{done.seconds:.1f}", *sizes, str(done.figure("objects")), "")
-
-
-def _compared(two: Done, one: Done) -> str:
-    ratio = one.first_step_seconds / two.first_step_seconds
-    verdict = f"{ratio:.1f} times as fast" if ratio > 1 else "no faster this time"
-    return (
-        f"Two workers copied in {two.first_step_seconds:.1f} s, "
-        f"one alone in {one.first_step_seconds:.1f} s: {verdict}."
-    )
 
 
 def _environment(home: Path) -> dict[str, str]:

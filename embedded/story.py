@@ -12,9 +12,8 @@ from pathlib import Path
 import psycopg
 from rich.filesize import decimal
 
-from embedded import databases, fingerprint, journal
+from embedded import fingerprint, journal
 from embedded.fingerprint import Fingerprint
-from embedded.postgres import Postgres
 from embedded.process import Child
 from embedded.screen import Phase, Screen
 from embedded.stack import Stack
@@ -32,11 +31,10 @@ _DAMAGE = Path(__file__).with_name("damage.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A job that succeeded: how long it took from asking to the end, and its first step alone."""
+    """A job that succeeded, and how long it took from asking to the end."""
 
     job: Job
     seconds: float
-    first_step_seconds: float
 
     def figure(self, name: str) -> int:
         """A number of the job's result."""
@@ -46,9 +44,8 @@ class Done:
 class Story:
     """The processes of the fleet, and what is done with them. Raises SnapfleetError where that fails."""
 
-    def __init__(self, stack: Stack, postgres: Postgres, fleet: Fleet, screen: Screen) -> None:
+    def __init__(self, stack: Stack, fleet: Fleet, screen: Screen) -> None:
         self._stack = stack
-        self._postgres = postgres
         self._fleet = fleet
         self._screen = screen
         self._dsn = stack.environment["DATABASE_URL"]
@@ -74,14 +71,6 @@ class Story:
             found = fingerprint.take(self._dsn)
             phase.outcome = f"{found}  {found.rows:,} rows, all definitions"
         return found
-
-    def copy_journal(self) -> None:
-        with self._screen.phase("Second journal") as phase:
-            databases.copy_journal(self._postgres)
-            phase.outcome = "a copy, for one worker alone"
-
-    def drop_copy(self) -> None:
-        databases.drop_journal_copy(self._postgres)
 
     def take_snapshot(self, title: str, database: str) -> Done:
         with self._screen.phase(title) as phase:
@@ -126,12 +115,7 @@ class Story:
                 f"the {kind} {job.state}: {error.get('message')}",
                 hint=error.get("hint") or f"the workers' logs are in {self._stack.folder / 'log'}",
             )
-        with self._fleet.catalog.transaction() as tx:
-            step = tx.jobs.step(job.id, 1)
-        if step.started_at is None or step.finished_at is None:
-            raise RuntimeError(f"{step.name} ended without having begun")
-        took = (step.finished_at - step.started_at).total_seconds()
-        return Done(job=job, seconds=phase.seconds, first_step_seconds=took)
+        return Done(job=job, seconds=phase.seconds)
 
     def _followed(self, phase: Phase, job_id: str) -> Job:
         for progress in following.follow(self._fleet, job_id):

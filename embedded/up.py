@@ -83,7 +83,7 @@ def run_up(
             return status
         members = [_started(out, stack, name, argv) for name, argv in _fleet(workers, concurrency)]
         for line in (
-            f"{'logs':<12}  {stack.folder}/log/*.log, {stack.folder}/*/server.log",
+            f"{'logs':<12}  log/*.log and */server.log in {stack.folder}",
             "The fleet is up; Ctrl-C stops it. To use it from another terminal, type there:",
             f"  . {_written(stack)}",
         ):
