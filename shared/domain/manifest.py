@@ -143,7 +143,16 @@ class Manifest:
         return sum(table.row_count for table in self.tables)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What every format of a manifest has."""
+
+    format: int
+
+
 MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+VERSION: TypeAdapter[Version] = TypeAdapter(Version)
+DAMAGED_HINT = "restore another snapshot; `snapfleet snapshot list` shows them"
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -157,19 +166,20 @@ def decode(body: bytes, *, sha256: str | None) -> Manifest:
         raise Damaged(
             "the manifest is not the one that was sealed: its hash differs",
             code="manifest_damaged",
-            hint="restore another snapshot; `snapfleet snapshot list` shows them",
+            hint=DAMAGED_HINT,
         )
     try:
-        manifest = MANIFEST.validate_json(body)
+        # First of all, and alone: of a later format nothing else is known.
+        version = VERSION.validate_json(body).format
+        if version > FORMAT:
+            raise Damaged(
+                f"the manifest has format {version}, and this release reads up to {FORMAT}",
+                code="manifest_too_new",
+                hint="upgrade snapfleet",
+            )
+        return MANIFEST.validate_json(body)
     except ValidationError as exc:
-        raise Damaged("the manifest cannot be read", code="manifest_damaged") from exc
-    if manifest.format > FORMAT:
-        raise Damaged(
-            f"the manifest has format {manifest.format}, and this release reads up to {FORMAT}",
-            code="manifest_too_new",
-            hint="upgrade snapfleet",
-        )
-    return manifest
+        raise Damaged("the manifest cannot be read", code="manifest_damaged", hint=DAMAGED_HINT) from exc
 
 
 def plain(value: Any, of: type[Any]) -> Any:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.domain import manifest
-from shared.domain.manifest import MAX_CHUNK_BYTES, Chunk, Manifest
+from shared.domain.manifest import DAMAGED_HINT, MAX_CHUNK_BYTES, Chunk, Manifest
 from shared.errors import Damaged, NotFound, Refused
 from shared.storage.base import Storage
 
@@ -24,8 +25,6 @@ else:
     from backports import zstd
 
 PIECE_BYTES = 1024 * 1024
-
-DAMAGED_HINT = "restore another snapshot; `snapfleet snapshot list` shows them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +72,9 @@ class Repository:
         only the end of the iterator says that they were right. Raises Damaged. Memory: one frame.
         """
         if chunk.raw_bytes > MAX_CHUNK_BYTES:
-            raise Damaged(f"chunk {chunk.sha256} claims {chunk.raw_bytes} bytes", code="chunk_damaged")
-        frame = self.storage.get(chunk_key(database, chunk.sha256), sha256=chunk.stored_sha256)
+            raise damaged(chunk)
+        with found_whole("chunk_damaged"):
+            frame = self.storage.get(chunk_key(database, chunk.sha256), sha256=chunk.stored_sha256)
         decompressor = zstd.ZstdDecompressor()
         digest, size = hashlib.sha256(), 0
         while not decompressor.eof and size <= chunk.raw_bytes:
@@ -123,13 +123,30 @@ class Repository:
     def get_manifest(self, database: str, snapshot_id: str, *, sha256: str | None) -> Manifest:
         """Read a manifest; Damaged unless it hashes to `sha256` (where that is known) and is this one's."""
         key = manifest_key(database, snapshot_id)
-        found = manifest.decode(self.storage.get(key, sha256=sha256), sha256=sha256)
+        with found_whole("manifest_damaged"):
+            body = self.storage.get(key, sha256=sha256)
+        found = manifest.decode(body, sha256=sha256)
         if (found.database, found.id) != (database, snapshot_id):
-            raise Damaged(f"{key} holds the manifest of {found.database}/{found.id}", code="manifest_damaged")
+            raise Damaged(
+                f"{key} holds the manifest of {found.database}/{found.id}",
+                code="manifest_damaged",
+                hint=DAMAGED_HINT,
+            )
         return found
 
     def delete_manifest(self, database: str, snapshot_id: str) -> None:
         self.storage.delete(manifest_key(database, snapshot_id))
+
+
+@contextmanager
+def found_whole(code: str) -> Generator[None]:
+    """An object that was recorded and is gone is as bad as a changed one: say so, and what to do."""
+    try:
+        yield
+    except (NotFound, Damaged) as exc:
+        if exc.code == "bucket_missing":
+            raise
+        raise Damaged(exc.message, code=code, hint=DAMAGED_HINT) from exc
 
 
 def damaged(chunk: Chunk) -> Damaged:
