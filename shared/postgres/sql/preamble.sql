@@ -1,6 +1,7 @@
 -- What pg_dump sets on its own session before it reads, and why we do the same:
 --   no timeout of the role or database may cut a copy or the idle holder of the snapshot;
 --   a reader that row-level security would filter fails instead of copying fewer rows;
+--   what is reported as done is on the disk, whatever the server's crash may lose of others' commits;
 --   names resolve to what the catalog says, whatever search_path the role has;
 --   values have one text form; scans begin at the first page and are never parallel, so that equal
 --   pages give equal bytes.
@@ -12,6 +13,7 @@ select pg_catalog.set_config(wanted.name, wanted.value, false)
                ('idle_in_transaction_session_timeout', '0'),
                ('transaction_timeout', '0'),
                ('idle_session_timeout', '0'),
+               ('synchronous_commit', case when pg_catalog.current_setting('synchronous_commit') = 'off' then 'local' end),
                ('row_security', 'off'),
                ('search_path', ''),
                ('restrict_nonsystem_relation_kind', 'view, foreign-table'),
@@ -24,3 +26,4 @@ select pg_catalog.set_config(wanted.name, wanted.value, false)
                ('max_parallel_workers_per_gather', '0'),
                ('default_transaction_read_only', 'off')) as wanted (name, value)
   join pg_catalog.pg_settings setting on pg_catalog.lower(setting.name) = pg_catalog.lower(wanted.name)
+ where wanted.value is not null
