@@ -28,6 +28,8 @@ _OVERRIDES: Final = (
     "idle_in_transaction_session_timeout=0",
     "idle_session_timeout=0",
     "default_transaction_read_only=off",
+    # A step that is done is not done again, so a crash of the server must not lose it.
+    "synchronous_commit=local",
 )
 _OVERRIDES_FROM_17: Final = ("transaction_timeout=0",)
 
@@ -36,6 +38,10 @@ _LOGIN: Final = "check user, password and name in the database's URL"
 _CONNECTIONS: Final = "raise max_connections or lower parallelism"
 _RIGHTS: Final = "grant the role pg_read_all_data, or make it the owner"
 _LOCK: Final = "a session holds a conflicting lock: look for running DDL"
+_REPAIR: Final = (
+    "the source breaks its own constraint: repair it there (reindex, amcheck), and snapshot it again"
+)
+_LOG: Final = "the log of the PostgreSQL server may tell more"
 
 # What a tool says (the client's words are English here, the server's where its lc_messages are), and what
 # that means: our class, code and hint. The first match counts, so causes stand before effects.
@@ -65,6 +71,13 @@ FAILURES: Final[tuple[tuple[str, type[SnapfleetError], str, str | None], ...]] =
     (r"invalid snapshot identifier|could not import the .*snapshot", Transient, "snapshot_lost", None),
     (r"snapshot \S+ does not exist", Transient, "snapshot_lost", "the session that exported it has ended"),
     (r"cache lookup failed|could not open relation with OID", Transient, "schema_changed", "DDL was running"),
+    (
+        r"could not create unique index|violates \S+(?: \S+)? constraint",
+        Permanent,
+        "constraint_violated",
+        _REPAIR,
+    ),
+    (r"is violated by some row|could not create exclusion", Permanent, "constraint_violated", _REPAIR),
     (r"No space left on device", Transient, "disk_full", "free space on the PostgreSQL server"),
 )
 
@@ -154,7 +167,7 @@ def failure(exc: ToolFailed, where: str) -> SnapfleetError:
         return Transient(
             f"{exc.message}, on {where}", code="tool_killed", hint="was the machine out of memory?"
         )
-    return Permanent(f"{exc.message}, on {where}", code="tool_failed")
+    return Permanent(f"{' '.join(exc.message.split())}, on {where}", code="tool_failed", hint=_LOG)
 
 
 def _bare(lines: str) -> str:

@@ -68,6 +68,16 @@ ROWS: list[tuple[str, type[SnapfleetError], str]] = [
     ('ERROR:  invalid snapshot identifier: "x"', Transient, "snapshot_lost"),
     ('ERROR:  snapshot "00000003-0000001B-1" does not exist', Transient, "snapshot_lost"),
     ("ERROR:  cache lookup failed for relation 16384", Transient, "schema_changed"),
+    (
+        'pg_restore: error: could not execute query: ERROR:  insert or update on table "a" violates foreign key constraint "b"',
+        Permanent,
+        "constraint_violated",
+    ),
+    (
+        'ERROR:  check constraint "c" of relation "t" is violated by some row',
+        Permanent,
+        "constraint_violated",
+    ),
     ('ERROR:  could not extend file "base/1/2": No space left on device', Transient, "disk_full"),
 ]
 
