@@ -22,7 +22,7 @@ from shared.catalog import catalog
 from shared.catalog.migration import migrate
 from shared.domain.database import Database
 from shared.domain.ids import new_snapshot_id
-from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob, StepState
+from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob
 from shared.domain.manifest import Manifest
 from shared.domain.retention import Policy
 from shared.domain.schedule import Every
@@ -96,7 +96,7 @@ class InlineFleet:
     def undo(self, restored: Job) -> Job:
         key = str(uuid.uuid4())
         accepted = requests.undo(self.fleet, restored.id, job_id=key, idempotency_key=key)
-        return self._to_its_end(accepted.job.id)
+        return self.to_its_end(accepted.job.id)
 
     def job(self, job_id: str) -> Job:
         return requests.find_job(self.fleet, job_id)
@@ -113,17 +113,18 @@ class InlineFleet:
         with self.fleet.catalog.transaction() as tx:
             return dict(tx.jobs.step(job.id, SAGAS[job.kind].steps.index(step) + 1).data)
 
-    def unfinished_steps(self, job: Job) -> list[str]:
+    def unfinished(self) -> list[Job]:
         with self.fleet.catalog.transaction() as tx:
-            return [s.name for s in tx.jobs.steps(job.id) if s.state in (StepState.DOING, StepState.DONE)]
+            return [job for job in tx.jobs.listing() if not job.state.is_final]
 
     def _run(self, kind: JobKind, request: dict[str, Any]) -> Job:
         job_id = str(uuid.uuid4())
         new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
         requests.submit(self.fleet, new)
-        return self._to_its_end(job_id)
+        return self.to_its_end(job_id)
 
-    def _to_its_end(self, job_id: str) -> Job:
+    def to_its_end(self, job_id: str) -> Job:
+        """Drive a job until it has ended; AssertionError if it does not within twice its attempts."""
         for _ in range(2 * MAX_ATTEMPTS):
             self.drain()
             job = self.job(job_id)
