@@ -74,7 +74,7 @@ def create(run: StepRun) -> Outcome:
     dsn = run.fleet.dsn(run.job.database)
     side = databases.side_name(run.job.id, run.job.epoch)
     run.record(side=side)
-    with source.maintenance(dsn, run.name) as session:
+    with source.taken_over(dsn, run.name) as session:
         for leftover in databases.side_databases(session, run.job.id):
             run.check()
             databases.drop(session, leftover)
@@ -137,6 +137,7 @@ def load_work(fleet: Fleet, database: str, session: Session) -> hands.Work:
                     yield piece
                     part.meter.done_bytes += len(piece)
 
+        part.check()
         loaded = loading.load(session, spec, pieces())
         part.meter.done_bytes = sum(chunk.raw_bytes for chunk in spec.chunks)
         return {"loaded": loaded}
@@ -195,7 +196,7 @@ def swap(run: StepRun) -> Outcome:
     dsn = run.fleet.dsn(run.job.database)
     target = str(run.job.request["to"] or dsn.dbname)
     parked = databases.parked_name(run.job.id)
-    with source.maintenance(dsn, run.name) as session:
+    with source.taken_over(dsn, run.name) as session:
         noted = run.data("swap")
         if "incoming_oid" not in noted:
             incoming = databases.oid_of(session, str(run.data("create")["side"]))
@@ -236,7 +237,7 @@ def undo_swap(run: StepRun) -> None:
         return
     dsn = run.fleet.dsn(run.job.database)
     target = str(run.job.request["to"] or dsn.dbname)
-    with source.maintenance(dsn, run.name) as session:
+    with source.taken_over(dsn, run.name) as session:
         if noted["live_oid"] is None:
             if databases.oid_of(session, target) == noted["incoming_oid"]:
                 side = str(run.data("create")["side"])
@@ -263,13 +264,13 @@ def settle(run: StepRun) -> Outcome:
         oid = inspection.identity(session).oid
     if oid != run.data("swap")["incoming_oid"]:
         raise Damaged(f"{target!r} is not the database that was swapped in", code="not_settled")
-    return Outcome()
+    return Outcome(record=lambda tx: tx.parts.clear(run.job.id))
 
 
 def undo_create(run: StepRun) -> None:
     """Drop every side database of this job."""
     dsn = run.fleet.dsn(run.job.database)
-    with source.maintenance(dsn, run.name) as session:
+    with source.taken_over(dsn, run.name) as session:
         for side in databases.side_databases(session, run.job.id):
             run.check()
             databases.drop(session, side)

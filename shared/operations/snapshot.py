@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,13 +29,13 @@ from shared.domain.manifest import (
 )
 from shared.domain.parts import PartSpec, Table
 from shared.domain.snapshot import Reason
-from shared.errors import Refused, Transient
+from shared.errors import Refused, SnapfleetError, Transient
 from shared.operations import hands, sealing, source
 from shared.operations.chunking import ARCHIVE_HEAD_BYTES, ChunkStore, ChunkWriter
 from shared.operations.fleet import Fleet
 from shared.operations.hands import PartRun
 from shared.operations.saga import Outcome, StepActions, StepRun
-from shared.postgres import copying, dump, inspection
+from shared.postgres import copying, databases, dump, inspection
 from shared.postgres.copying import Reader
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected, consistent
@@ -91,6 +91,7 @@ def held_moment(run: StepRun) -> Generator[Moment]:
     """Export a snapshot and hold it open. Until this ends every reader of it sees the same rows."""
     dsn = run.fleet.dsn(run.job.database)
     with connected(dsn, application_name=run.name) as session:
+        databases.end_superseded(session, run.name)
         source.refuse_catalog(run.fleet, session)
         tools = source.choose_tools(run.fleet, dsn, session)
         with consistent(session):
@@ -246,6 +247,12 @@ def undo_copy(run: StepRun) -> None:
     with run.fleet.catalog.transaction() as tx:
         tx.snapshots.fail(run.job.request["snapshot_id"], error=run.job.error)
         tx.parts.clear(run.job.id)
+    # A lead that was paused holds its moment open. Where the source is what failed there is none to end.
+    with (
+        suppress(SnapfleetError),
+        connected(run.fleet.dsn(run.job.database), application_name=run.name) as session,
+    ):
+        databases.end_superseded(session, run.name)
 
 
 STEPS = {

@@ -31,6 +31,14 @@ def maintenance(dsn: Dsn, name: str) -> Generator[Session]:
         yield session or exits.enter_context(connected(dsn.for_database(last), application_name=name))
 
 
+@contextmanager
+def taken_over(dsn: Dsn, name: str) -> Generator[Session]:
+    """Such a session for a step that changes what is in the cluster: its former workers are cut off there."""
+    with maintenance(dsn, name) as session:
+        databases.end_superseded(session, name)
+        yield session
+
+
 def choose_tools(fleet: Fleet, dsn: Dsn, session: Session) -> Tools:
     """pg_dump and pg_restore for this server, or Refused saying what to install."""
     major = session.info.server_version // 10000

@@ -30,7 +30,7 @@ def parked_by(run: StepRun) -> Parked:
 def swap(run: StepRun) -> Outcome:
     """Exchange the live database and the parked one."""
     parked = parked_by(run)
-    with source.maintenance(run.fleet.dsn(run.job.database), run.name) as session:
+    with source.taken_over(run.fleet.dsn(run.job.database), run.name) as session:
         noted = run.data("swap")
         if "incoming_oid" not in noted:
             noted = {
@@ -80,7 +80,7 @@ def undo_swap(run: StepRun) -> None:
     if noted.get("live_oid") is None:
         return
     parked = parked_by(run)
-    with source.maintenance(run.fleet.dsn(run.job.database), run.name) as session:
+    with source.taken_over(run.fleet.dsn(run.job.database), run.name) as session:
         databases.exchange(
             session,
             live_name=parked.live_name,

@@ -277,6 +277,22 @@ def allow(session: Session, name: str, *, allowed: bool) -> None:
     session.execute(text.format(sql.Identifier(name), sql.SQL("true" if allowed else "false")))
 
 
+def end_superseded(session: Session, application_name: str) -> None:
+    """End the sessions of a job's former epochs, wherever in this cluster they are, and wait for that.
+
+    A worker that was paused has left a transaction open, or a statement half sent, and does not know
+    yet that it is superseded. The catalog refuses its epoch; here the end of its session does.
+    `application_name` is ours: `snapfleet:<job>:<epoch>`.
+    """
+    job, _, epoch = application_name.rpartition(":")
+    session.execute(
+        "select pg_catalog.pg_terminate_backend(pid, 10000) from pg_catalog.pg_stat_activity"
+        " where usename = current_user and case when starts_with(application_name, %s)"
+        " then split_part(application_name, ':', 3)::bigint < %s::bigint end",
+        [f"{job}:", epoch],
+    )
+
+
 def cut(session: Session, name: str) -> None:
     """End every session in a database. Refused where there is one that we may not end."""
     query = sql.SQL("select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where {}")

@@ -34,6 +34,7 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> bool:
     then nothing is loaded.
     """
     with session.transaction():
+        take_over(session, part.spec.number)
         marked = session.execute(
             "insert into snapfleet_load.part values (%s) on conflict do nothing",
             [part.spec.number],
@@ -54,3 +55,21 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> bool:
                     code="rows_differ",
                 )
     return True
+
+
+def take_over(session: Session, number: int) -> None:
+    """Hold a part alone until the transaction ends, and end the session of whoever held it before.
+
+    The part's row in the catalog is ours now, so that worker was superseded: it sleeps, or its machine is
+    gone, and the server would keep its half-loaded part, and us waiting for it, until it is heard of again.
+    """
+    held = session.execute("select pg_try_advisory_xact_lock(%s::bigint) as ours", [number]).fetchone()
+    if held and held["ours"]:
+        return
+    session.execute(
+        "select pg_catalog.pg_terminate_backend(pid, 10000) from pg_catalog.pg_locks"
+        " where locktype = 'advisory' and classid = 0 and objid::bigint = %s and objsubid = 1 and granted"
+        " and database = (select oid from pg_catalog.pg_database where datname = current_database())",
+        [number],
+    )
+    session.execute("select pg_advisory_xact_lock(%s::bigint)", [number])
