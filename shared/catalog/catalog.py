@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from shared.catalog.schedules import Schedules
 from shared.catalog.snapshots import Snapshots
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
 
+PATIENCE = timedelta(seconds=60)
 MIGRATE_HINT = "run `snapfleet migrate` with the same CATALOG_URL"
 
 
@@ -67,11 +69,21 @@ class Catalog:
         self._engine.dispose()
 
 
-def connect(url: str) -> Catalog:
-    """The catalog at a libpq URL or key=value DSN. Connects when it is first used."""
+def connect(url: str, *, patience: timedelta = PATIENCE) -> Catalog:
+    """The catalog at a libpq URL or key=value DSN. Connects when it is first used.
+
+    A transaction in which its owner does nothing for `patience` is ended by the server: a worker that was
+    paused in the middle of one must not keep a job's row locked against whoever takes over.
+    """
 
     def open_connection() -> psycopg.Connection[Any]:
-        return psycopg.connect(url, connect_timeout=5, application_name="snapfleet-catalog")
+        connection = psycopg.connect(url, connect_timeout=5, application_name="snapfleet-catalog")
+        milliseconds = [str(int(patience / timedelta(milliseconds=1)))]
+        connection.execute(
+            "select set_config('idle_in_transaction_session_timeout', %s, false)", milliseconds
+        )
+        connection.commit()
+        return connection
 
     engine = create_engine(
         "postgresql+psycopg://",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.models import ChunkRow, SnapshotChunkRow, table
@@ -68,7 +68,12 @@ class Chunks:
         return list(rows.scalars())
 
     def lock_dead(self, database: str, sha256s: Collection[str]) -> Sequence[str]:
-        """Of these, the ones still marked: locked until this transaction ends."""
+        """Of these, the ones still marked: locked until this transaction ends.
+
+        Each object is deleted under this lock, and storage may take long to answer: a lock that ended
+        meanwhile would let a copy store what is then deleted.
+        """
+        self._db.execute(text("set local idle_in_transaction_session_timeout = '15min'"))
         query = (
             select(CHUNK.c.sha256)
             .where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s)))
