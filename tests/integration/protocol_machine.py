@@ -72,6 +72,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         job = live[pick % len(live)]
         claim = self.world.holder(job.id)
         if claim is None and job.lease_until is None:
+            self.forge(job)
             claim = self.world.take(job)
             wanted = job.state is JobState.ROLLING_BACK or self.world.is_wanted(job)
             assert (claim is not None) is wanted
@@ -184,8 +185,9 @@ class ProtocolMachine(RuleBasedStateMachine):
     def stale_and_forged_messages(self, pick: int) -> None:
         """Of another epoch, or for a step whose turn it is not: none of them has any effect."""
         jobs = self.world.jobs()
-        job = jobs[pick % len(jobs)]
+        self.forge(jobs[pick % len(jobs)])
 
+    def forge(self, job: Job) -> None:
         def deliver_all(tx: Transaction) -> None:
             for epoch, seq in product(range(-1, job.epoch + 3), range(-1, job.next_seq + 3)):
                 if (epoch, seq) != (job.epoch, job.next_seq):
@@ -221,7 +223,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.claims) > LATER)
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
-        jobs = self.world.jobs()
+        jobs = self.world.live() or self.world.jobs()
         job = jobs[pick % len(jobs)]
         stoppable = job.state in {JobState.PENDING, JobState.ACTIVE}
         asked = self.world.ask(lambda tx: tx.jobs.request_cancel(job.id), changes=stoppable)
