@@ -135,7 +135,9 @@ def unreachable(cause: BaseException | None) -> SnapfleetError:
     text_of = str(cause)
     if "password authentication failed" in text_of:
         return Refused(
-            "the catalog's server refuses the password in CATALOG_URL", code="catalog_wrong_password"
+            "the catalog's server refuses the password in CATALOG_URL",
+            code="catalog_wrong_password",
+            hint="check user and password in CATALOG_URL",
         )
     if "does not exist" in text_of:
         return Misconfigured(
