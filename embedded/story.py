@@ -113,7 +113,9 @@ class Story:
             error = job.error or {}
             raise SnapfleetError(
                 f"the {kind} {job.state}: {error.get('message')}",
-                hint=error.get("hint") or f"the workers' logs are in {self._stack.folder / 'log'}",
+                hint="; ".join(
+                    filter(None, (error.get("hint"), f"the logs are in {self._stack.folder / 'log'}"))
+                ),
             )
         return Done(job=job, seconds=phase.seconds)
 
