@@ -31,7 +31,7 @@ up: $(SETUP)  ## run the embedded fleet until Ctrl-C
 	@$(BIN)/snapfleet up
 
 test: $(SETUP)  ## run all tests against real servers (ARGS="-k name" picks some)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(SETUP)  ## formatter, linter, types, import rules, installed packages
 	@$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -23,6 +24,12 @@ from embedded import binaries
 from embedded.postgres import Postgres
 from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
+
+# How long an example takes says nothing on a machine that others use as well.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 # What a crash of the machine could lose is no loss here.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
