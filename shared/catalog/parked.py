@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Text, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import ParkedRow, table
+from shared.catalog.models import JobRow, ParkedRow, table
+from shared.domain.job import FINAL, JobKind
 
 PARKED = table(ParkedRow)
+JOB = table(JobRow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,12 @@ class ParkedDatabases:
         return Parked(**row) if row else None
 
     def expired(self) -> Sequence[Parked]:
+        """Those whose undo window has passed, but for the ones that an accepted undo waits for."""
+        wanted = select(JOB.c.request["restore_job"].astext).where(
+            JOB.c.kind == JobKind.UNDO, JOB.c.state.not_in(list(FINAL))
+        )
         query = select(PARKED).where(PARKED.c.dropped_at.is_(None), PARKED.c.expires_at < func.now())
+        query = query.where(cast(PARKED.c.job_id, Text).not_in(wanted))
         return [Parked(**row) for row in self._db.execute(query).mappings()]
 
     def dropped(self, job_id: str) -> None:

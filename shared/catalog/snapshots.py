@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, text, update
+from sqlalchemy import CompoundSelect, Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.models import JobRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow, table
 from shared.catalog.rows import to_snapshot
-from shared.domain.job import FINAL
+from shared.domain.job import FINAL, JobKind
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 
@@ -144,16 +144,17 @@ class Snapshots:
         return True
 
     def held(self, database: str) -> frozenset[str]:
-        """Snapshots that an unfinished job needs."""
-        query = self._held().where(JOB.c.database == database)
-        return frozenset(row.snapshot_id for row in self._db.execute(query))
+        """Snapshots that an unfinished job needs; a restore that still waits for its turn counts."""
+        query = select(SNAPSHOT.c.id).where(SNAPSHOT.c.database == database, SNAPSHOT.c.id.in_(self._held()))
+        return frozenset(self._db.execute(query).scalars())
 
-    def _held(self) -> Select[Any]:
-        return (
-            select(HOLD.c.snapshot_id)
-            .join(JOB, JOB.c.id == HOLD.c.job_id)
-            .where(JOB.c.state.not_in(list(FINAL)))
+    def _held(self) -> CompoundSelect[Any]:
+        unfinished = JOB.c.state.not_in(list(FINAL))
+        taken = select(HOLD.c.snapshot_id).join(JOB, JOB.c.id == HOLD.c.job_id).where(unfinished)
+        asked_for = select(JOB.c.request["snapshot_id"].astext).where(
+            unfinished, JOB.c.kind == JobKind.RESTORE, JOB.c.request["snapshot_id"].astext.is_not(None)
         )
+        return taken.union(asked_for)
 
     def get(self, snapshot_id: str) -> Snapshot | None:
         query = select(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)

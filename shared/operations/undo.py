@@ -52,17 +52,22 @@ def swap(run: StepRun) -> Outcome:
     def record(tx: Transaction) -> None:
         if noted["live_oid"] is None:
             tx.parked.dropped(parked.job_id)
-            return
-        tx.parked.park(
-            job_id=parked.job_id,
-            database=run.job.database,
-            parked_name=parked.parked_name,
-            live_name=parked.live_name,
-            parked_oid=noted["live_oid"],
-            window=run.database.undo_window,
-        )
+        else:
+            park(tx, run, parked, oid=noted["live_oid"])
 
     return Outcome(result={"parked": parked.parked_name}, record=record)
+
+
+def park(tx: Transaction, run: StepRun, parked: Parked, *, oid: int) -> None:
+    """Note which of the two databases lies parked now."""
+    tx.parked.park(
+        job_id=parked.job_id,
+        database=run.job.database,
+        parked_name=parked.parked_name,
+        live_name=parked.live_name,
+        parked_oid=oid,
+        window=run.database.undo_window,
+    )
 
 
 def spare_name(parked: Parked) -> str:
@@ -90,10 +95,15 @@ def undo_swap(run: StepRun) -> None:
             check=run.check,
         )
         tidy_name(session, parked)
+    with run.fleet.catalog.transaction() as tx:
+        park(tx, run, parked, oid=noted["incoming_oid"])
 
 
 def settle(run: StepRun) -> Outcome:
-    parked = parked_by(run)
+    with run.fleet.catalog.transaction() as tx:
+        parked = tx.parked.get(str(run.job.request["restore_job"]))
+    if parked is None:
+        raise Refused("nothing was parked by that restore", code="nothing_to_undo")
     dsn = run.fleet.dsn(run.job.database).for_database(parked.live_name)
     with connected(dsn, application_name=run.name) as session:
         oid = inspection.identity(session).oid
