@@ -1,0 +1,79 @@
+"""A worker that is killed, as by SIGKILL at a moment of the test's choice, in the middle of one step.
+
+`python -m tests.integration.dying JOB EPOCH SEQ NTH` claims the step and dies at its NTH look at its lease:
+that is before each irreversible act, and once more before the step is written down as done. SEQ 0 is the
+rollback. Where everything is comes in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from shared.domain.job import Job
+from shared.operations import saga, steps
+from shared.operations.saga import StepActions, StepRun
+from shared.storage.folder import FolderStorage
+from tests.integration.inline_fleet import InlineFleet
+
+T = TypeVar("T")
+NEVER = 1_000_000
+
+
+def main(job_id: str, epoch: int, seq: int, nth: int) -> None:
+    inlined = InlineFleet(
+        os.environ["SOURCE_URL"],  # noqa: TID251 - secrets do not belong into argv
+        catalog_url=os.environ["CATALOG_URL"],  # noqa: TID251 - likewise
+        storage=FolderStorage(Path(os.environ["REPOSITORY"])),  # noqa: TID251 - likewise
+    )
+    looks = count(1)
+
+    def dying(act: Callable[[StepRun], T]) -> Callable[[StepRun], T]:
+        def run(step: StepRun) -> T:
+            alive = step.check
+
+            def check() -> None:
+                if next(looks) == nth:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                alive()
+
+            step.check = check  # type: ignore[method-assign] - the moment to die is what this is about
+            return act(step)
+
+        return run
+
+    doomed = {
+        key: StepActions(do=dying(actions.do), undo=actions.undo and dying(actions.undo))
+        for key, actions in steps.STEPS.items()
+    }
+    if seq:
+        saga.run_step(doomed, job_id, epoch=epoch, seq=seq, fleet=inlined.fleet)
+    else:
+        saga.roll_back(doomed, job_id, epoch=epoch, fleet=inlined.fleet)
+
+
+def start(
+    job: Job, *, source_url: str, catalog_url: str, repository: Path, rollback: bool = False, nth: int = NEVER
+) -> subprocess.Popen[bytes]:
+    """Let a process of its own go on with a job, to die there."""
+    seq = 0 if rollback else job.next_seq
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.dying", job.id, str(job.epoch), str(seq), str(nth)],
+        cwd=Path(__file__).parents[2],
+        env={
+            "PATH": os.environ["PATH"],  # noqa: TID251 - programs are found as they are by a user
+            "SOURCE_URL": source_url,
+            "CATALOG_URL": catalog_url,
+            "REPOSITORY": str(repository),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *(int(number) for number in sys.argv[2:]))
