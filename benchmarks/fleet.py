@@ -117,17 +117,7 @@ def compose_once(stack: Stack) -> Generator[Fleet]:
 
 def composed(environment: Mapping[str, str]) -> Fleet:
     settings = Settings.load(environment, Path(environment["HOME"]))
-    return compose(
-        databases=settings.databases,
-        catalog_url=settings.catalog_url.get_secret_value(),
-        redis_url=settings.redis_url.get_secret_value(),
-        bucket=settings.bucket,
-        prefix=settings.prefix,
-        folder=settings.folder,
-        bin_dir=settings.pg_bin_dir,
-        lease=settings.lease,
-        restore_as_superuser=settings.restore_as_superuser,
-    )
+    return compose(**settings.values())
 
 
 def wait_until_ready(workers: Iterable[Child]) -> None:

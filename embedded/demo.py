@@ -138,17 +138,7 @@ def _environment(home: Path) -> dict[str, str]:
 def _fleet(stack: Stack) -> Fleet:
     settings = Settings.load(stack.environment, stack.folder)
     with _seen_by_the_s3_client(stack.environment):
-        return compose(
-            databases=settings.databases,
-            catalog_url=settings.catalog_url.get_secret_value(),
-            redis_url=settings.redis_url.get_secret_value(),
-            bucket=settings.bucket,
-            prefix=settings.prefix,
-            folder=settings.folder,
-            bin_dir=settings.pg_bin_dir,
-            lease=settings.lease,
-            restore_as_superuser=settings.restore_as_superuser,
-        )
+        return compose(**settings.values())
 
 
 @contextmanager

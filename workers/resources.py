@@ -28,14 +28,4 @@ class Resources:
 
 
 def make_fleet(settings: Settings) -> Fleet:
-    return compose(
-        databases=settings.databases,
-        catalog_url=settings.catalog_url.get_secret_value(),
-        redis_url=settings.redis_url.get_secret_value(),
-        bucket=settings.bucket,
-        prefix=settings.prefix,
-        folder=settings.folder,
-        bin_dir=settings.pg_bin_dir,
-        lease=settings.lease,
-        restore_as_superuser=settings.restore_as_superuser,
-    )
+    return compose(**settings.values())

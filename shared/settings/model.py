@@ -7,14 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict
 
 from pydantic import SecretStr
 
 from shared.domain.database import Database
-from shared.errors import NotFound
 from shared.settings.fields import first_of
 from shared.settings.sources import Sources
+
+
+class Values(TypedDict):
+    """The settings that a fleet is composed of, as plain values, secrets unwrapped: for no other eyes."""
+
+    databases: tuple[Database, ...]
+    catalog_url: str
+    redis_url: str
+    bucket: str | None
+    prefix: str
+    folder: Path | None
+    bin_dir: Path | None
+    lease: timedelta
+    restore_as_superuser: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +82,16 @@ class Settings:
             restore_as_superuser=said.restore_as_superuser,
         )
 
-    def database(self, name: str) -> Database:
-        """The database of this name; NotFound otherwise."""
-        found = next((each for each in self.databases if each.name == name), None)
-        if found is None:
-            known = ", ".join(each.name for each in self.databases)
-            raise NotFound(
-                f"there is no database {name!r}", code="unknown_database", hint=f"there is: {known}"
-            )
-        return found
+    def values(self) -> Values:
+        """What `shared.operations.composition.compose` takes."""
+        return Values(
+            databases=self.databases,
+            catalog_url=self.catalog_url.get_secret_value(),
+            redis_url=self.redis_url.get_secret_value(),
+            bucket=self.bucket,
+            prefix=self.prefix,
+            folder=self.folder,
+            bin_dir=self.pg_bin_dir,
+            lease=self.lease,
+            restore_as_superuser=self.restore_as_superuser,
+        )

@@ -329,17 +329,7 @@ class RealFleet:
     def _compose(self) -> Fleet:
         """What the command line would work with; its S3 client does not go through the gate."""
         settings = Settings.load(self.environment, self.folder)
-        composed = compose(
-            databases=settings.databases,
-            catalog_url=settings.catalog_url.get_secret_value(),
-            redis_url=settings.redis_url.get_secret_value(),
-            bucket=settings.bucket,
-            prefix=settings.prefix,
-            folder=settings.folder,
-            bin_dir=settings.pg_bin_dir,
-            lease=settings.lease,
-            restore_as_superuser=settings.restore_as_superuser,
-        )
+        composed = compose(**settings.values())
         direct = s3.connect(
             bucket=self.seaweed.bucket, endpoint_url=self.seaweed.endpoint, session=self.s3_session()
         )

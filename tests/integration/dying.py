@@ -1,8 +1,9 @@
 """A worker that is killed, as by SIGKILL at a moment of the test's choice, in the middle of one step.
 
-`python -m tests.integration.dying JOB EPOCH SEQ NTH` claims the step and dies at its NTH look at its lease:
-that is before each irreversible act, and once more before the step is written down as done. SEQ 0 is the
-rollback. Where everything is comes in the environment.
+`python -m tests.integration.dying JOB EPOCH SEQ NTH DELETES` claims the step and dies at its NTH look at its
+lease: that is before each irreversible act, and once more before the step is written down as done. Or it
+dies right after it has deleted so many objects. SEQ 0 is the rollback. Where everything is comes in the
+environment.
 """
 
 from __future__ import annotations
@@ -26,11 +27,29 @@ T = TypeVar("T")
 NEVER = 1_000_000
 
 
-def main(job_id: str, epoch: int, seq: int, nth: int) -> None:
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Deadly(FolderStorage):
+    """Kills whoever has deleted so many objects."""
+
+    def __init__(self, folder: Path, *, deletes: int) -> None:
+        super().__init__(folder)
+        self._left = deletes
+
+    def delete(self, key: str) -> None:
+        super().delete(key)
+        self._left -= 1
+        if self._left == 0:
+            die()
+
+
+def main(job_id: str, epoch: int, seq: int, nth: int, deletes: int) -> None:
     inlined = InlineFleet(
         os.environ["SOURCE_URL"],  # noqa: TID251 - secrets do not belong into argv
         catalog_url=os.environ["CATALOG_URL"],  # noqa: TID251 - likewise
-        storage=FolderStorage(Path(os.environ["REPOSITORY"])),  # noqa: TID251 - likewise
+        storage=Deadly(Path(os.environ["REPOSITORY"]), deletes=deletes),  # noqa: TID251 - likewise
     )
     looks = count(1)
 
@@ -40,10 +59,10 @@ def main(job_id: str, epoch: int, seq: int, nth: int) -> None:
 
             def check() -> None:
                 if next(looks) == nth:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    die()
                 alive()
 
-            step.check = check  # type: ignore[method-assign] - the moment to die is what this is about
+            step.check = check  # type: ignore[method-assign]  # the moment to die is what this is about
             return act(step)
 
         return run
@@ -59,12 +78,19 @@ def main(job_id: str, epoch: int, seq: int, nth: int) -> None:
 
 
 def start(
-    job: Job, *, source_url: str, catalog_url: str, repository: Path, rollback: bool = False, nth: int = NEVER
+    job: Job,
+    *,
+    source_url: str,
+    catalog_url: str,
+    repository: Path,
+    rollback: bool = False,
+    nth: int = NEVER,
+    deletes: int = NEVER,
 ) -> subprocess.Popen[bytes]:
     """Let a process of its own go on with a job, to die there."""
-    seq = 0 if rollback else job.next_seq
+    numbers = (job.epoch, 0 if rollback else job.next_seq, nth, deletes)
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.dying", job.id, str(job.epoch), str(seq), str(nth)],
+        [sys.executable, "-m", "tests.integration.dying", job.id, *map(str, numbers)],
         cwd=Path(__file__).parents[2],
         env={
             "PATH": os.environ["PATH"],  # noqa: TID251 - programs are found as they are by a user

@@ -11,7 +11,6 @@ import pytest
 from shared.domain.database import Database
 from shared.domain.retention import Policy
 from shared.domain.schedule import Cron, Every, phase_of
-from shared.errors import NotFound
 from shared.settings import Settings, document
 from shared.settings.document import EXAMPLE, render
 from tests.unit.given_settings import ENVIRON, FLEET, SECRET, TOML, load
@@ -144,15 +143,6 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
 def test_settings_do_not_change(tmp_path: Path) -> None:
     with pytest.raises(FrozenInstanceError):
         load(tmp_path).bucket = "other"  # type: ignore[misc] # that it cannot be set is the claim
-
-
-def test_a_database_is_found_by_name_or_the_names_are_told(tmp_path: Path) -> None:
-    settings = load(tmp_path)
-    assert settings.database("orders") is settings.databases[0]
-    with pytest.raises(NotFound) as caught:
-        settings.database("order")
-    assert caught.value.code == "unknown_database"
-    assert "orders" in str(caught.value.hint)
 
 
 def test_this_processes_environment_is_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
