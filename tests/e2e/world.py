@@ -123,7 +123,7 @@ def leftovers(fleet: RealFleet) -> dict[str, Any]:
     # The pool and beat have folders of their own there, jobs none.
     entries = [path.name for path in (fleet.folder / "tmp").iterdir()]
     found["files"] = [name for name in entries if not name.startswith(("pymp-", "snapfleet-beat-"))]
-    found["tools"] = tools_running()
+    found["tools"] = tools_running(fleet)
     s3 = fleet.s3_session().client("s3", endpoint_url=fleet.seaweed.endpoint)
     found["uploads"] = s3.list_multipart_uploads(Bucket=fleet.seaweed.bucket).get("Uploads", [])
     return {where: what for where, what in found.items() if what}
@@ -139,13 +139,14 @@ def column(session: psycopg.Connection, query: str) -> list[Any]:
     return [row[0] for row in session.execute(query.encode())]
 
 
-def tools_running() -> list[str]:
-    """pg_dump and pg_restore that some worker of ours has started."""
+def tools_running(fleet: RealFleet) -> list[str]:
+    """pg_dump and pg_restore that some worker of this fleet has started; other tests have theirs."""
+    ours = f"PGPORT={fleet.source.port}\0".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "environ").read_bytes()
-            if b"PGAPPNAME=snapfleet:" in words:
+            if b"PGAPPNAME=snapfleet:" in words and ours in words:
                 found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except OSError:
             continue
