@@ -1,9 +1,9 @@
 """A worker that is killed, as by SIGKILL at a moment of the test's choice, in the middle of one step.
 
-`python -m tests.integration.dying JOB EPOCH SEQ NTH DELETES` claims the step and dies at its NTH look at its
+`python -m tests.integration.dying JOB EPOCH SEQ NTH DELETES KEEP` claims the step and dies at its NTH look at its
 lease: that is before each irreversible act, and once more before the step is written down as done. Or it
-dies right after it has deleted so many objects. SEQ 0 is the rollback. Where everything is comes in the
-environment.
+dies right after it has deleted so many objects. SEQ 0 is the rollback. Retention keeps the last KEEP. Where
+everything is comes in the environment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.domain.job import Job
+from shared.domain.retention import Policy
 from shared.operations import saga, steps
 from shared.operations.saga import StepActions, StepRun
 from shared.storage.folder import FolderStorage
@@ -45,11 +46,12 @@ class Deadly(FolderStorage):
             die()
 
 
-def main(job_id: str, epoch: int, seq: int, nth: int, deletes: int) -> None:
+def main(job_id: str, epoch: int, seq: int, nth: int, deletes: int, keep: int) -> None:  # noqa: PLR0917 - argv
     inlined = InlineFleet(
         os.environ["SOURCE_URL"],  # noqa: TID251 - secrets do not belong into argv
         catalog_url=os.environ["CATALOG_URL"],  # noqa: TID251 - likewise
         storage=Deadly(Path(os.environ["REPOSITORY"]), deletes=deletes),  # noqa: TID251 - likewise
+        policy=Policy(last=keep),
     )
     looks = count(1)
 
@@ -86,9 +88,10 @@ def start(
     rollback: bool = False,
     nth: int = NEVER,
     deletes: int = NEVER,
+    keep: int = 10,
 ) -> subprocess.Popen[bytes]:
     """Let a process of its own go on with a job, to die there."""
-    numbers = (job.epoch, 0 if rollback else job.next_seq, nth, deletes)
+    numbers = (job.epoch, 0 if rollback else job.next_seq, nth, deletes, keep)
     return subprocess.Popen(
         [sys.executable, "-m", "tests.integration.dying", job.id, *map(str, numbers)],
         cwd=Path(__file__).parents[2],

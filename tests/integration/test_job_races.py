@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +14,26 @@ import pytest
 
 from shared.catalog import catalog
 from shared.catalog.catalog import Catalog, Transaction
+from shared.catalog.jobs import Claim
 from shared.catalog.migration import migrate
-from shared.domain.job import JobKind, JobState, NewJob
+from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
-from shared.errors import Busy
+from shared.errors import Busy, Unreachable
 
 T = TypeVar("T")
 RACERS = 6
 TTL = timedelta(minutes=1)
+PATIENCE_SECONDS = 20.0
 
 
 @pytest.fixture
-def ours(database: Callable[..., str]) -> Generator[Catalog]:
-    made = catalog.connect(database())
+def url(database: Callable[..., str]) -> str:
+    return database()
+
+
+@pytest.fixture
+def ours(url: str) -> Generator[Catalog]:
+    made = catalog.connect(url)
     migrate(made)
     with made.transaction() as tx:
         tx.schedules.know(["orders", "ledger"])
@@ -160,6 +168,36 @@ def test_hiding_a_snapshot_and_holding_it_cannot_both_win(ours: Catalog) -> None
     with ours.transaction() as tx:
         assert tx.snapshots.being_deleted("orders") == []
         assert tx.snapshots.held("orders") == {"s1"}
+
+
+def test_a_worker_that_falls_asleep_in_the_middle_of_a_transaction_does_not_keep_its_job(
+    ours: Catalog, url: str
+) -> None:
+    """The reaper passes locked rows by; the server ends a transaction in which nothing happens."""
+    with ours.transaction() as tx:
+        submit(tx, key="a")
+        (job,) = tx.jobs.activate()
+        claim = tx.jobs.claim(job.id, epoch=job.epoch, seq=1, owner="sleepy", ttl=-TTL)
+    assert claim is not None
+    sleepy = catalog.connect(url, patience=timedelta(milliseconds=500))
+    with pytest.raises(Unreachable), sleepy.transaction() as asleep:
+        others_go_on(ours, asleep, claim)
+    sleepy.close()
+
+
+def others_go_on(ours: Catalog, asleep: Transaction, claim: Claim) -> None:
+    assert asleep.jobs.renew(claim, ttl=TTL, progress=None) is not None
+    assert reap(ours) == []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (rung := reap(ours)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [(found.id, found.epoch) for found in rung] == [(claim.job.id, claim.job.epoch + 1)]
+
+
+def reap(ours: Catalog) -> list[Job]:
+    with ours.transaction() as tx:
+        return tx.jobs.reap()
 
 
 def test_a_job_that_succeeds_after_all_shows_no_error(ours: Catalog) -> None:
