@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 from embedded.postgres import Postgres
@@ -19,6 +20,15 @@ from shared.storage.folder import FolderStorage
 from shared.storage.s3 import S3Storage
 from tests.conftest import FAST, Bucket
 from tests.integration.inline_fleet import InlineFleet
+
+# A traceback with every frame's variables takes longer to paint than the step that failed took to fail.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 Inline = Callable[..., InlineFleet]
 RoleMaker = Callable[..., str]
