@@ -68,7 +68,14 @@ def test_everything_an_owner_can_make_comes_back(
     rich(postgres, url, other)
     before = fingerprint(postgres, name)
     fleet = inline(url)
-    succeeded(fleet.snapshot())
+    manifest = fleet.manifest(succeeded(fleet.snapshot()))
+    split = {(part.spec.table, part.spec.format) for part in manifest.parts}
+    assert split == {
+        ("big", CopyFormat.BINARY),
+        ('T a.b "q"\nx ', CopyFormat.TEXT),
+        ("event_2026", CopyFormat.BINARY),
+        ("wide", CopyFormat.BINARY),
+    }
     fill(url, "drop schema shop cascade; drop publication if exists changes")
     with psycopg.connect(url, autocommit=True) as session:
         session.execute(sql.SQL("alter database {} reset all").format(sql.Identifier(name)))
