@@ -22,6 +22,8 @@ from shared.errors import (
 FAILURES: dict[str, tuple[type[SnapfleetError], str, str | None]] = {
     "08": (Unreachable, "source_unreachable", None),
     "22021": (Refused, "name_not_utf8", "a name, or a setting, holds bytes that are no UTF-8: change it"),
+    "25P03": (Unreachable, "source_unreachable", "the server ended the session: its timeouts are short"),
+    "25P04": (Unreachable, "source_unreachable", "the server ended the session: its timeouts are short"),
     "28": (Refused, "wrong_password", "check user and password in the database's URL, and pg_hba.conf"),
     "3D000": (NotFound, "database_missing", "check the database's name in its URL"),
     "40": (Transient, "serialization", None),

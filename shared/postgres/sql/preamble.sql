@@ -5,13 +5,15 @@
 --   names resolve to what the catalog says, whatever search_path the role has;
 --   values have one text form; scans begin at the first page and are never parallel, so that equal
 --   pages give equal bytes.
--- Settings that this server does not have are left out. One timeout first, before it can cut this very query.
+-- Settings that this server does not have are left out. What could cut this very query is
+-- lifted before it.
 set statement_timeout = 0;
+select case when pg_catalog.current_setting('server_version_num')::int >= 170000
+            then pg_catalog.set_config('transaction_timeout', '0', false) end;
 select pg_catalog.set_config(wanted.name, wanted.value, false)
   from (values ('statement_timeout', '0'),
                ('lock_timeout', '0'),
                ('idle_in_transaction_session_timeout', '0'),
-               ('transaction_timeout', '0'),
                ('idle_session_timeout', '0'),
                ('synchronous_commit', case when pg_catalog.current_setting('synchronous_commit') = 'off' then 'local' end),
                ('row_security', 'off'),
