@@ -16,7 +16,7 @@ from shared.domain.parts import CopyFormat
 from shared.postgres.dsn import Dsn
 from shared.storage.s3 import S3Storage
 from tests.integration.comparison import assert_same, connect, fingerprint
-from tests.integration.conftest import Inline, RoleMaker
+from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import MIB, InlineFleet, files
 
 Maker = Callable[..., str]
@@ -57,30 +57,6 @@ def rich(server: Postgres, url: str, other: str) -> None:
 def succeeded(job: Job) -> Job:
     assert job.state is JobState.SUCCEEDED, (job.step, job.error)
     return job
-
-
-def test_everything_an_owner_can_make_comes_back(
-    role: RoleMaker, database: Maker, postgres: Postgres, inline: Inline
-) -> None:
-    other = role(postgres)
-    url = database()
-    name = Dsn.parse(url).dbname
-    rich(postgres, url, other)
-    before = fingerprint(postgres, name)
-    fleet = inline(url)
-    manifest = fleet.manifest(succeeded(fleet.snapshot()))
-    split = {(part.spec.table, part.spec.format) for part in manifest.parts}
-    assert split == {
-        ("big", CopyFormat.BINARY),
-        ('T a.b "q"\nx ', CopyFormat.TEXT),
-        ("event_2026", CopyFormat.BINARY),
-        ("wide", CopyFormat.BINARY),
-    }
-    fill(url, "drop schema shop cascade; drop publication if exists changes")
-    with psycopg.connect(url, autocommit=True) as session:
-        session.execute(sql.SQL("alter database {} reset all").format(sql.Identifier(name)))
-    succeeded(fleet.restore())
-    assert_same(fingerprint(postgres, name), before)
 
 
 def comes_back(server: Postgres, url: str, inline: Inline, **settings: Any) -> tuple[InlineFleet, Job]:
