@@ -226,9 +226,12 @@ def turn(run: StepRun, exc: Exception) -> JobState | None:
     give_up = isinstance(error, Permanent) or not isinstance(error, Transient)
     with run.fleet.catalog.transaction() as tx:
         job = tx.jobs.release(run.claim, error=error.facts(), give_up=give_up)
-    state = job.state if job else None
-    log.warning("step_failed", code=error.code, error=error.message, state=state, exc_info=exc)
-    return state
+    if job is None:
+        # Whoever took over has cut its session off, most likely: no failure of this job.
+        log.warning("step_superseded", epoch=run.job.epoch, code=error.code)
+        return None
+    log.warning("step_failed", code=error.code, error=error.message, state=job.state, exc_info=exc)
+    return job.state
 
 
 def as_error(exc: Exception) -> SnapfleetError:
