@@ -89,7 +89,7 @@ class RealFleet:
         self.fleet = self._compose()
         migrate(self.fleet.catalog)
         self.children: dict[str, Child] = {}
-        self._heard: dict[tuple[str, str], int] = {}
+        self._heard: dict[str, int] = {}
 
     def close(self) -> None:
         self.gate.open()
@@ -186,15 +186,18 @@ class RealFleet:
         """The worker whose pool's child this is."""
         return next(name for name, child in self.children.items() if os.getpgid(pid) == child.pid)
 
-    def said(self, name: str, event: str) -> bool:
-        """Whether a worker has logged this since the last time that it was asked about."""
-        log = self.folder / f"{name}.log"
-        heard = self._heard.get((name, event), 0)
-        with log.open("rb") as lines:
-            lines.seek(heard)
-            fresh = lines.read()
-        self._heard[name, event] = heard + len(fresh)
-        return f'"{event}"'.encode() in fresh
+    def listen(self) -> None:
+        """Forget what the workers have said so far."""
+        self._heard = {log.stem: log.stat().st_size for log in self.folder.glob("*.log")}
+
+    def said(self, event: str, *names: str) -> bool:
+        """Whether one of these workers has logged this since."""
+        for name in names:
+            with (self.folder / f"{name}.log").open("rb") as lines:
+                lines.seek(self._heard.get(name, 0))
+                if f'"{event}"'.encode() in lines.read():
+                    return True
+        return False
 
     # Jobs
 

@@ -13,7 +13,7 @@ from embedded.postgres import Postgres
 from shared.domain.job import JobState
 from shared.operations import requests
 from tests.e2e.fleet import MIB, RealFleet
-from tests.e2e.world import Content, assert_world, properties
+from tests.e2e.world import Content, assert_no_secret_was_said, assert_world, properties
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def filled(real: RealFleet) -> Content:
     real.gate.open()
     real.with_workers("w1", "w2")
     real.refill()
+    real.listen()
     return real.content()
 
 
@@ -55,6 +56,15 @@ def test_the_lead_of_a_copy_is_killed(real: RealFleet, filled: Content, whole: A
         os.kill(real.lead(job_id), signal.SIGKILL)
     job = real.ended(job_id)
     assert (job.state, job.epoch, job.attempts) == (JobState.SUCCEEDED, 2, 1)
+    assert_world(real, content=[filled], properties_before=whole)
+
+
+def test_no_secret_is_seen_while_a_copy_runs(real: RealFleet, filled: Content, whole: Any) -> None:
+    real.gate.close_after(4 * MIB)
+    job_id = real.take()
+    with real.stopped_in(job_id, "copy"):
+        assert_no_secret_was_said(real)
+    assert real.ended(job_id).state is JobState.SUCCEEDED
     assert_world(real, content=[filled], properties_before=whole)
 
 
@@ -111,7 +121,7 @@ def test_a_lead_that_sleeps_longer_than_its_lease_wakes_up_to_nothing(
         before = sealed(real)
     finally:
         os.kill(zombie, signal.SIGCONT)
-    real.until(lambda: real.said(real.name_of(zombie), "step_superseded"), "the zombie's end")
+    real.until(lambda: real.said("step_superseded", "w1", "w2"), "the zombie's end")
     assert sealed(real) == before
     assert_world(real, content=[filled], properties_before=whole)
 
@@ -190,7 +200,7 @@ def test_the_s3_server_is_killed_and_restarted_under_a_copy(
     job_id = real.take()
     with real.stopped_in(job_id, "copy"):
         real.seaweed.kill()
-    real.until(lambda: real.said("w1", "step_failed") or real.said("w2", "step_failed"), "a failure")
+    real.until(lambda: real.said("step_failed", "w1", "w2"), "a failure")
     real.seaweed.start()
     assert real.ended(job_id).state is JobState.SUCCEEDED
     assert_world(real, content=[filled], properties_before=whole)
