@@ -82,7 +82,8 @@ def test_two_thousand_small_tables_come_back(database: Maker, postgres: Postgres
         fill(
             url,
             f"""do $$ begin for i in {first} .. {first + 499} loop
-                execute format('create table t%s (id serial, v text); insert into t%s (v) values (%s)', i, i, i);
+                execute format('create table t%1$s as select %1$s as v', i);
+                if i % 10 = 0 then execute format('alter table t%s add id serial primary key', i); end if;
             end loop; end $$""",
         )
     fleet, taken = comes_back(postgres, url, inline)
@@ -176,7 +177,7 @@ def test_a_second_snapshot_of_unchanged_data_stores_next_to_nothing(
     added = sum(size for path, size in files(folder).items() if path not in before)
     [second, first] = fleet.snapshots()
     assert second.id == job.request["snapshot_id"]
-    assert first.new_bytes == first.stored_bytes == second.stored_bytes
+    assert first.new_bytes == first.stored_bytes
     assert added < sum(before.values()) / 100
     assert second.new_bytes is not None
     assert second.new_bytes <= added
