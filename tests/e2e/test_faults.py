@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,24 @@ def test_every_worker_is_killed_and_one_that_starts_later_finishes(
     assert_world(real, content=[filled], properties_before=whole)
 
 
+def test_the_worker_of_the_lead_is_told_to_stop_and_gives_its_step_back(
+    real: RealFleet, filled: Content, whole: Any
+) -> None:
+    """It waits a while for the step, then leaves; nobody has to wait for its lease to end."""
+    real.gate.close_after(4 * MIB)
+    job_id = real.take()
+    with real.stopped_in(job_id, "copy"):
+        name = real.name_of(real.lead(job_id))
+        real.children[name].ask()
+        real.until(lambda: not real.children[name].alive, "the worker's end")
+        job = real.job(job_id)
+        assert job.error is not None
+        assert job.error["code"] == "worker_stopped"
+    job = real.ended(job_id)
+    assert (job.state, job.epoch, job.attempts) == (JobState.SUCCEEDED, 2, 1)
+    assert_world(real, content=[filled], properties_before=whole)
+
+
 def test_a_lead_that_sleeps_longer_than_its_lease_wakes_up_to_nothing(
     real: RealFleet, filled: Content, whole: Any
 ) -> None:
@@ -126,13 +145,25 @@ def test_a_lead_that_sleeps_longer_than_its_lease_wakes_up_to_nothing(
     assert_world(real, content=[filled], properties_before=whole)
 
 
-def test_a_worker_that_starts_after_the_job_was_submitted_runs_it(
+def test_a_worker_that_starts_late_finds_many_messages_true_and_forged_and_runs_the_job_once(
     real: RealFleet, filled: Content, whole: Any
 ) -> None:
     real.with_workers()
     job_id = real.take()
-    real.with_workers("w1")
-    assert real.ended(job_id).state is JobState.SUCCEEDED
+    job = real.job(job_id)
+    for told in (
+        job,
+        replace(job, state=JobState.ROLLING_BACK),
+        replace(job, epoch=job.epoch + 1),
+        replace(job, epoch=job.epoch - 1),
+        replace(job, next_seq=2),
+        job,
+    ):
+        real.fleet.doorbell.ring(told)
+        real.fleet.doorbell.ring_hands(told, 1)
+    real.with_workers("w1", "w2")
+    job = real.ended(job_id)
+    assert (job.state, job.epoch, job.attempts) == (JobState.SUCCEEDED, 1, 0)
     assert_world(real, content=[filled], properties_before=whole)
 
 
