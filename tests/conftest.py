@@ -8,6 +8,7 @@ by another. Killing pytest kills the servers, whatever the signal.
 from __future__ import annotations
 
 import itertools
+import signal
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from embedded import binaries
 from embedded.postgres import Postgres
 from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
+
+# A shell that starts us in the background has us ignore Ctrl-C, and so would every process of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing on a machine that others use as well.
 hypothesis.settings.register_profile(
