@@ -73,14 +73,16 @@ def connect(url: str, *, patience: timedelta = PATIENCE) -> Catalog:
     """The catalog at a libpq URL or key=value DSN. Connects when it is first used.
 
     A transaction in which its owner does nothing for `patience` is ended by the server: a worker that was
-    paused in the middle of one must not keep a job's row locked against whoever takes over.
+    paused in the middle of one must not keep a job's row locked against whoever takes over. What is reported
+    as done outlives a crash of the server, whatever its synchronous_commit says.
     """
 
     def open_connection() -> psycopg.Connection[Any]:
         connection = psycopg.connect(url, connect_timeout=5, application_name="snapfleet-catalog")
-        milliseconds = [str(int(patience / timedelta(milliseconds=1)))]
         connection.execute(
-            "select set_config('idle_in_transaction_session_timeout', %s, false)", milliseconds
+            "select set_config('idle_in_transaction_session_timeout', %s, false),"
+            " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'local'), false)",
+            [str(int(patience / timedelta(milliseconds=1)))],
         )
         connection.commit()
         return connection

@@ -70,7 +70,8 @@ class RealFleet:
 
     def __init__(self, *, catalog_server: Postgres, folder: Path) -> None:
         self.folder = folder
-        self.source = Postgres(folder / "source", settings=FAST)
+        # It will be killed, and must not forget what was written before.
+        self.source = Postgres(folder / "source", settings={**FAST, "synchronous_commit": "on"})
         self.valkey = Valkey(folder / "valkey", persistent=False)
         self.seaweed = SeaweedFS(folder / "seaweed")
         self.servers = (self.source, self.valkey, self.seaweed)

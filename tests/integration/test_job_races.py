@@ -7,11 +7,13 @@ import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from threading import Barrier
 from typing import TypeVar
 
 import pytest
 
+from embedded.postgres import Postgres
 from shared.catalog import catalog
 from shared.catalog.catalog import Catalog, Transaction
 from shared.catalog.jobs import Claim
@@ -193,6 +195,26 @@ def others_go_on(ours: Catalog, asleep: Transaction, claim: Claim) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert [(found.id, found.epoch) for found in rung] == [(claim.job.id, claim.job.epoch + 1)]
+
+
+def test_an_accepted_job_outlives_a_crash_of_the_catalogs_server(tmp_path: Path) -> None:
+    """Though that server would report commits as done before they are."""
+    server = Postgres(tmp_path / "postgres", settings={"fsync": "off", "synchronous_commit": "off"})
+    server.start()
+    ours = catalog.connect(server.dsn())
+    try:
+        migrate(ours)
+        with ours.transaction() as tx:
+            tx.schedules.know(["orders"])
+        with ours.transaction() as tx:
+            job_id = submit(tx, key="a")
+        server.kill()
+        server.start()
+        with ours.transaction() as tx:
+            assert tx.jobs.get(job_id) is not None
+    finally:
+        ours.close()
+        server.stop()
 
 
 def reap(ours: Catalog) -> list[Job]:
