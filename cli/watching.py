@@ -122,6 +122,8 @@ def success(report: JobReport) -> list[str]:
                 f"{formats.counted(result['deleted_chunks'], 'chunk')} deleted",
                 *removed,
             ]
+        case _:
+            return [f"{job.kind} of {job.database} is done, in {took}"]
 
 
 def rows(result: Mapping[str, int]) -> str:

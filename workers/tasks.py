@@ -27,7 +27,7 @@ def register(app: Celery, resources: Resources) -> None:
         for name in spec.steps:
             register_step(app, resources, step_task(kind, name))
         register_rollback(app, resources, rollback_task(kind))
-    for kind in steps.HANDS:
+    for kind in sorted(steps.HANDED):
         register_hand(app, resources, kind)
     register_duties(app, resources)
 
@@ -49,7 +49,7 @@ def register_rollback(app: Celery, resources: Resources, name: str) -> None:
 def register_hand(app: Celery, resources: Resources, kind: JobKind) -> None:
     @app.task(name=hand_task(kind), bind=True)
     def take_parts(_task: Task[Any, Any], job_id: str, epoch: int) -> None:
-        steps.help_out(kind, job_id, epoch=epoch, fleet=resources.fleet)
+        steps.help_out(job_id, epoch=epoch, fleet=resources.fleet)
 
 
 def register_duties(app: Celery, resources: Resources) -> None:

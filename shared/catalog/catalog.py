@@ -19,6 +19,7 @@ from shared.catalog.parked import ParkedDatabases
 from shared.catalog.parts import Parts
 from shared.catalog.schedules import Schedules
 from shared.catalog.snapshots import Snapshots
+from shared.catalog.verifications import Verifications
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
 
 PATIENCE = timedelta(seconds=60)
@@ -36,6 +37,7 @@ class Transaction:
         self.schedules = Schedules(connection)
         self.parked = ParkedDatabases(connection)
         self.outbox = Outbox(connection)
+        self.verifications = Verifications(connection)
 
 
 class Catalog:

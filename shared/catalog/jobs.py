@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from shared.catalog.models import JobRow, JobStepRow, table
 from shared.catalog.rows import to_job, to_step
 from shared.catalog.statements import statement
-from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobState, NewJob, Step, StepState
+from shared.domain.job import LANES, MAX_ATTEMPTS, SAGAS, Job, JobState, Lane, NewJob, Step, StepState
 
 JOB = table(JobRow)
 STEP = table(JobStepRow)
@@ -223,7 +223,8 @@ class Jobs:
     def live(self, database: str) -> Job | None:
         """The one job that may change this database now."""
         states = (JobState.ACTIVE, JobState.ROLLING_BACK)
-        query = select(JOB).where(JOB.c.database == database, JOB.c.state.in_(states))
+        kinds = [kind for kind, lane in LANES.items() if lane is Lane.CHANGES]
+        query = select(JOB).where(JOB.c.database == database, JOB.c.state.in_(states), JOB.c.kind.in_(kinds))
         row = self._db.execute(query).mappings().one_or_none()
         return to_job(row) if row else None
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.domain.job import JobKind, JobState, StepState
+from shared.domain.job import LANES, JobKind, JobState, Lane, StepState
 from shared.domain.snapshot import Reason, SnapshotState
 
 
@@ -60,10 +60,17 @@ def table(row: type[Base]) -> Table:
 
 NOW = text("now()")
 EMPTY = text("'{}'::jsonb")
+NONE = text("'[]'::jsonb")
+LIVE = "state in ('active', 'rolling_back')"
 
 
 def one_of(column: str, values: type[JobKind | JobState | StepState | SnapshotState | Reason]) -> str:
     return f"{column} in ({', '.join(repr(str(v)) for v in values)})"
+
+
+def live_in(lane: Lane) -> str:
+    kinds = ", ".join(repr(str(kind)) for kind in JobKind if LANES[kind] is lane)
+    return f"{LIVE} and kind in ({kinds})"
 
 
 class DatabaseRow(Base):
@@ -74,6 +81,9 @@ class DatabaseRow(Base):
     slots_until: Mapped[datetime] = mapped_column(server_default=NOW)
     """Every slot at or before this moment is decided: made or missed."""
     event_sequence: Mapped[int] = mapped_column(server_default=text("0"))
+    blocked_at: Mapped[datetime | None]
+    blocked_why: Mapped[str | None]
+    """Why no snapshot of it is taken until somebody decides."""
 
 
 class JobRow(Base):
@@ -105,14 +115,18 @@ class JobRow(Base):
         CheckConstraint(one_of("kind", JobKind), name="kind"),
         CheckConstraint(one_of("state", JobState), name="state"),
         CheckConstraint("epoch >= 0 and next_seq >= 1", name="counters"),
-        # I3: whatever messages say, at most one live job per database changes it.
+        # Whatever messages say, at most one live job per database changes it; the same for each other lane.
         Index(
             "job_one_live_per_database",
             "database",
             unique=True,
-            postgresql_where=text(
-                "state in ('active', 'rolling_back') and kind in ('snapshot', 'restore', 'undo', 'prune')"
-            ),
+            postgresql_where=text(live_in(Lane.CHANGES)),
+        ),
+        Index(
+            "job_one_proof_per_database", "database", unique=True, postgresql_where=text(live_in(Lane.PROOF))
+        ),
+        Index(
+            "job_one_watch_per_database", "database", unique=True, postgresql_where=text(live_in(Lane.WATCH))
         ),
         Index(
             "job_unfinished_idx",
@@ -182,6 +196,11 @@ class SnapshotRow(Base):
     duration_seconds: Mapped[float | None]
     manifest_sha256: Mapped[str | None]
     error: Mapped[dict[str, Any] | None]
+    verified_at: Mapped[datetime | None]
+    refuted_at: Mapped[datetime | None]
+    suspicions: Mapped[list[str]] = mapped_column(JSONB(), server_default=NONE)
+    accepted_at: Mapped[datetime | None]
+    kept_until: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("database", "sequence"),
@@ -197,6 +216,29 @@ class SnapshotRow(Base):
             postgresql_where=text("state = 'sealed'"),
         ),
         Index("snapshot_taken_at_idx", "database", text("taken_at desc")),
+    )
+
+
+class VerificationRow(Base):
+    """One comparison of a snapshot with what a real restore of it gave: what an auditor asks for."""
+
+    __tablename__ = "verification"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshot.id"))
+    database: Mapped[str] = mapped_column(ForeignKey("database.name"))
+    verified_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    matched: Mapped[bool]
+    restore_seconds: Mapped[float]
+    prove_seconds: Mapped[float]
+    raw_bytes: Mapped[int]
+    compared: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    """How much of each kind was compared: tables, rows, digests, sequences, assertions, …"""
+    differences: Mapped[list[str]] = mapped_column(JSONB(), server_default=NONE)
+
+    __table_args__ = (
+        Index("verification_snapshot_idx", "snapshot_id", "verified_at"),
+        Index("verification_database_idx", "database", "verified_at"),
     )
 
 

@@ -29,7 +29,12 @@ def to_step(row: RowMapping) -> Step:
 def to_snapshot(row: RowMapping) -> Snapshot:
     values = pick(row, SNAPSHOT_FIELDS)
     return Snapshot(
-        **values | {"state": SnapshotState(row["state"]), "reason": Reason(row["reason"])},
+        **values
+        | {
+            "state": SnapshotState(row["state"]),
+            "reason": Reason(row["reason"]),
+            "suspicions": tuple(row["suspicions"]),
+        },
     )
 
 

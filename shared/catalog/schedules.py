@@ -13,6 +13,7 @@ from shared.catalog.models import DatabaseRow, SlotRow, table
 
 DATABASE = table(DatabaseRow)
 SLOT = table(SlotRow)
+KNOWN = (DATABASE.c.name, DATABASE.c.created_at, DATABASE.c.slots_until, DATABASE.c.blocked_why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class KnownDatabase:
     name: str
     created_at: datetime
     slots_until: datetime
+    blocked_why: str | None
+    """Why no snapshot of it is taken until somebody decides; None where nothing is in the way."""
 
 
 class Schedules:
@@ -33,9 +36,24 @@ class Schedules:
 
     def lock(self, name: str) -> KnownDatabase:
         """One database's row, locked until this transaction ends: two ticks take turns."""
-        query = select(DATABASE.c.name, DATABASE.c.created_at, DATABASE.c.slots_until)
+        query = select(*KNOWN)
         row = self._db.execute(query.where(DATABASE.c.name == name).with_for_update()).mappings().one()
         return KnownDatabase(**row)
+
+    def block(self, name: str, *, why: str) -> None:
+        """Let nothing take a snapshot of this database until `unblock`."""
+        change = update(DATABASE).where(DATABASE.c.name == name)
+        self._db.execute(change.values(blocked_at=func.now(), blocked_why=why))
+
+    def unblock(self, name: str) -> bool:
+        """False where it was not blocked."""
+        change = update(DATABASE).where(DATABASE.c.name == name, DATABASE.c.blocked_at.is_not(None))
+        return self._db.execute(change.values(blocked_at=None, blocked_why=None)).rowcount == 1
+
+    def blocked(self, name: str) -> str | None:
+        """Why it is blocked; None where it is not."""
+        query = select(DATABASE.c.blocked_why).where(DATABASE.c.name == name)
+        return self._db.execute(query).scalar_one_or_none()
 
     def make_slot(self, name: str, *, due_at: datetime, job_id: str) -> bool:
         """Give a slot its job; False when it was decided before."""

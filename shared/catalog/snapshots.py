@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CompoundSelect, Connection, delete, func, insert, select, text, update
@@ -21,6 +21,8 @@ USED = table(SnapshotChunkRow)
 JOB = table(JobRow)
 
 HIDDEN = (SnapshotState.DELETING, SnapshotState.DELETED)
+READERS = (JobKind.RESTORE, JobKind.VERIFY, JobKind.TABLES, JobKind.RESET)
+"""Kinds of jobs that need the snapshot in their request from the moment they are accepted."""
 
 
 class Snapshots:
@@ -52,6 +54,8 @@ class Snapshots:
         manifest_sha256: str,
         new_bytes: int,
         duration_seconds: float,
+        suspicions: Sequence[str] = (),
+        kept_for: timedelta | None = None,
     ) -> bool:
         """Make a snapshot count. False when it is not being copied any more."""
         change = (
@@ -70,6 +74,8 @@ class Snapshots:
                 table_rows={f"{t.schema}.{t.name}": t.row_count for t in manifest.tables},
                 duration_seconds=duration_seconds,
                 manifest_sha256=manifest_sha256,
+                suspicions=list(suspicions),
+                kept_until=None if kept_for is None else func.now() + kept_for,
             )
         )
         if self._db.execute(change).rowcount != 1:
@@ -129,6 +135,22 @@ class Snapshots:
         change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id, SNAPSHOT.c.state.not_in(HIDDEN))
         return self._db.execute(change.values(pinned=pinned)).rowcount == 1
 
+    def accept(self, snapshot_id: str) -> bool:
+        """Note that a suspect snapshot is right as it is; False unless it is sealed."""
+        change = update(SNAPSHOT).where(
+            SNAPSHOT.c.id == snapshot_id, SNAPSHOT.c.state == SnapshotState.SEALED
+        )
+        return self._db.execute(change.values(accepted_at=func.now())).rowcount == 1
+
+    def judge(self, snapshot_id: str, *, matched: bool) -> None:
+        """Note what the newest real restore of a snapshot showed."""
+        change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
+        verdict = {
+            "verified_at": func.now() if matched else None,
+            "refuted_at": None if matched else func.now(),
+        }
+        self._db.execute(change.values(verdict))
+
     def hold(self, snapshot_id: str, *, job_id: str) -> bool:
         """Keep a sealed snapshot from retention until the job has ended; False if it is not there.
 
@@ -152,7 +174,7 @@ class Snapshots:
         unfinished = JOB.c.state.not_in(list(FINAL))
         taken = select(HOLD.c.snapshot_id).join(JOB, JOB.c.id == HOLD.c.job_id).where(unfinished)
         asked_for = select(JOB.c.request["snapshot_id"].astext).where(
-            unfinished, JOB.c.kind == JobKind.RESTORE, JOB.c.request["snapshot_id"].astext.is_not(None)
+            unfinished, JOB.c.kind.in_(READERS), JOB.c.request["snapshot_id"].astext.is_not(None)
         )
         return taken.union(asked_for)
 

@@ -19,9 +19,36 @@ from typing import Any
 
 class JobKind(StrEnum):
     SNAPSHOT = "snapshot"
+    VERIFY = "verify"
+    PRUNE = "prune"
     RESTORE = "restore"
     UNDO = "undo"
-    PRUNE = "prune"
+    TABLES = "tables"
+    RESET = "reset"
+    CHECK = "check"
+
+
+class Lane(StrEnum):
+    """Jobs of one database take turns within a lane, and run beside those of its other lanes."""
+
+    CHANGES = "changes"
+    """What reads or changes the live database or the set of its snapshots: one at a time."""
+    PROOF = "proof"
+    """What restores into a scratch database: a long proof never holds a restore up."""
+    WATCH = "watch"
+    """What only looks."""
+
+
+LANES: Mapping[JobKind, Lane] = {
+    JobKind.SNAPSHOT: Lane.CHANGES,
+    JobKind.VERIFY: Lane.PROOF,
+    JobKind.PRUNE: Lane.CHANGES,
+    JobKind.RESTORE: Lane.CHANGES,
+    JobKind.UNDO: Lane.CHANGES,
+    JobKind.TABLES: Lane.CHANGES,
+    JobKind.RESET: Lane.CHANGES,
+    JobKind.CHECK: Lane.WATCH,
+}
 
 
 class JobState(StrEnum):

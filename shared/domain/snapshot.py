@@ -38,6 +38,9 @@ class Reason(StrEnum):
 
     MANUAL = "manual"
     SCHEDULE = "schedule"
+    GUARD = "guard"
+    SAFEGUARD = "safeguard"
+    """The live database as it was just before a restore replaced it; kept for the undo window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,36 @@ class Snapshot:
     duration_seconds: float | None = None
     manifest_sha256: str | None = None
     error: Mapping[str, str | None] | None = None
+    verified_at: datetime | None = None
+    """When a real restore matched the manifest; None again once a later one did not."""
+    refuted_at: datetime | None = None
+    """When the newest verification found something else than the manifest says."""
+    suspicions: tuple[str, ...] = ()
+    """Why it looks like the snapshot of a broken database, in words; empty where it does not."""
+    accepted_at: datetime | None = None
+    """When an operator said that it is right as it is."""
+    kept_until: datetime | None = None
+    """Retention leaves it alone until then."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """It looks wrong, and nobody has said otherwise: kept, and counted by nobody."""
+        return bool(self.suspicions) and self.accepted_at is None
+
+    @property
+    def is_verified(self) -> bool:
+        return self.state is SnapshotState.SEALED and self.verified_at is not None
+
+    @property
+    def standing(self) -> str:
+        """In one word what it is worth: suspect, refuted, verified, or its state."""
+        if self.state is not SnapshotState.SEALED:
+            return str(self.state)
+        if self.is_suspect:
+            return "suspect"
+        if self.refuted_at is not None:
+            return "refuted"
+        return "verified" if self.verified_at is not None else "sealed"
 
     def to(self, state: SnapshotState) -> Self:
         """This snapshot in another state; Refused if its life does not lead there."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Snapshot
 from shared.errors import Refused, SnapfleetError
-from shared.operations import preflight, restore, source
+from shared.operations import preflight, side, source
 from shared.operations.fleet import Fleet
 from shared.postgres import databases
 from shared.postgres.session import Session, connected
@@ -55,7 +55,7 @@ def restore_of(
     configured = fleet.database(database)
     dsn = fleet.dsn(database)
     target = dsn.for_database(to or dsn.dbname).dbname
-    manifest = restore.manifest_of(fleet, chosen.id)
+    manifest = side.manifest_of(fleet, chosen.id)
     with source.maintenance(dsn, APPLICATION) as session:
         exists = databases.oid_of(session, target) is not None
         swaps = exists and to is None

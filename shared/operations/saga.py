@@ -20,7 +20,7 @@ import structlog
 from shared.catalog.catalog import Transaction
 from shared.catalog.jobs import Claim
 from shared.domain.database import Database
-from shared.domain.job import SAGAS, Job, JobKind, JobState, Step, StepState
+from shared.domain.job import LANES, SAGAS, Job, JobKind, JobState, Lane, Step, StepState
 from shared.errors import Permanent, SnapfleetError, Transient, Unreachable
 from shared.operations import dispatch
 from shared.operations.fleet import Fleet
@@ -89,7 +89,7 @@ class StepRun:
     def leased(self, taken_at: float) -> Generator[None]:
         token = f"{self.job.id}:{self.job.epoch}"
         ttl = self.fleet.lease
-        lock = DatabaseLock(self.fleet, self.job.database, token)
+        lock = DatabaseLock(self.fleet, lock_name(self.job), token)
 
         def renew() -> None:
             with self.fleet.catalog.transaction() as tx:
@@ -111,6 +111,12 @@ class StepRun:
                 yield
         finally:
             lock.release()
+
+
+def lock_name(job: Job) -> str:
+    """The database, and beside it each lane whose jobs leave the others alone."""
+    lane = LANES[job.kind]
+    return job.database if lane is Lane.CHANGES else f"{job.database}:{lane}"
 
 
 class DatabaseLock:

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from shared.domain import parts as partition
-from shared.domain.job import JobKind
+from shared.domain.job import Job, JobKind
 from shared.domain.manifest import (
     Chunk,
     Properties,
@@ -225,21 +225,20 @@ def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
     return work
 
 
-def help_copy(fleet: Fleet, job_id: str, *, epoch: int) -> int:
+def help_copy(fleet: Fleet, job: Job) -> int:
     """A hand of a copy: read parts in the lead's snapshot while there are any; how many.
 
     Nothing when the lead is gone or has moved on: then the parts are not ours to read.
     """
     with fleet.catalog.transaction() as tx:
-        job = tx.jobs.get(job_id)
-        step = tx.jobs.step(job_id, 1) if job else None
-    if job is None or step is None or job.epoch != epoch or step.data.get("epoch") != epoch:
+        step = tx.jobs.step(job.id, job.next_seq)
+    if step.data.get("epoch") != job.epoch:
         return 0
     dsn = fleet.dsn(job.database)
-    name = f"snapfleet:{job_id[:13]}:{epoch}"
+    name = f"snapfleet:{job.id[:13]}:{job.epoch}"
     exported = str(step.data["snapshot"])
     with copying.reading(dsn, snapshot=exported, application_name=name) as reader:
-        return hands.help_out(fleet, job_id, epoch, copy_work(fleet, job.database, reader))
+        return hands.help_out(fleet, job.id, job.epoch, copy_work(fleet, job.database, reader))
 
 
 def undo_copy(run: StepRun) -> None:

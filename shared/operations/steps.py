@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from shared.domain.job import JobKind
+from shared.domain.job import SAGAS, Job
 from shared.errors import Transient
-from shared.operations import prune, restore, snapshot, undo
+from shared.operations import prune, restore, side, snapshot, undo
 from shared.operations.fleet import Fleet
 from shared.operations.saga import Steps
 
@@ -16,21 +16,29 @@ log = structlog.get_logger(__name__)
 
 STEPS: Steps = snapshot.STEPS | restore.STEPS | undo.STEPS | prune.STEPS
 
-Hand = Callable[..., int]
+Hand = Callable[[Fleet, Job], int]
 
-HANDS: Mapping[JobKind, Hand] = {
-    JobKind.SNAPSHOT: snapshot.help_copy,
-    JobKind.RESTORE: restore.help_load,
+HANDS: Mapping[str, Hand] = {
+    "copy": snapshot.help_copy,
+    "load": side.help_load,
 }
+"""By the name of the step that they help with."""
+
+HANDED = frozenset(kind for kind, saga in SAGAS.items() if not HANDS.keys().isdisjoint(saga.steps))
 
 
-def help_out(kind: JobKind, job_id: str, *, epoch: int, fleet: Fleet) -> int:
+def help_out(job_id: str, *, epoch: int, fleet: Fleet) -> int:
     """Help with the parts of a running step; how many were done.
 
     A hand that comes too late, or is overtaken, has nothing to say: the lead is the one to judge.
     """
+    with fleet.catalog.transaction() as tx:
+        job = tx.jobs.get(job_id)
+    hand = HANDS.get(job.step or "") if job is not None else None
+    if job is None or hand is None or job.epoch != epoch:
+        return 0
     try:
-        return HANDS[kind](fleet, job_id, epoch=epoch)
+        return hand(fleet, job)
     except Transient as exc:
         log.info("hand_stopped", job=job_id, code=exc.code)
         return 0

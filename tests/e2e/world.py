@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from shared.domain.job import JobState
 from shared.domain.snapshot import SnapshotState
-from shared.operations import restore
+from shared.operations import side
 from tests.e2e.fleet import NAME, RealFleet
 
 LEAVING_SECONDS = 20.0
@@ -76,7 +76,7 @@ def assert_snapshots_are_real(fleet: RealFleet) -> None:
     sealed = [snapshot for snapshot in snapshots if snapshot.state is SnapshotState.SEALED]
     assert (newest is None) is (not sealed)
     for snapshot in sealed:
-        manifest = restore.manifest_of(fleet.fleet, snapshot.id)
+        manifest = side.manifest_of(fleet.fleet, snapshot.id)
         chunks = manifest.distinct_chunks.values()
         assert [c for c in chunks if fleet.fleet.repository.check_chunk(NAME, c) is not None] == []
     kept = {f"{NAME}/snapshots/{snapshot.id}/manifest.json" for snapshot in sealed}

@@ -28,7 +28,7 @@ from shared.domain.retention import Policy
 from shared.domain.schedule import Every
 from shared.domain.snapshot import Reason, Snapshot
 from shared.locks.memory import MemoryLocks
-from shared.operations import dispatch, requests, restore, saga, steps
+from shared.operations import dispatch, requests, saga, side, steps
 from shared.operations.fleet import Fleet
 from shared.storage.base import Storage
 from shared.storage.repository import Repository
@@ -107,7 +107,7 @@ class InlineFleet:
 
     def manifest(self, job: Job) -> Manifest:
         """Of the snapshot that this job sealed."""
-        return restore.manifest_of(self.fleet, str(job.request["snapshot_id"]))
+        return side.manifest_of(self.fleet, str(job.request["snapshot_id"]))
 
     def step_data(self, job: Job, step: str) -> dict[str, Any]:
         with self.fleet.catalog.transaction() as tx:

@@ -14,12 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from shared.catalog.catalog import Catalog, Transaction
 from shared.catalog.jobs import Claim
-from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob, StepState
+from shared.domain.job import LANES, MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, Lane, NewJob, StepState
 from tests.integration.protocol_world import DATABASES, LIVE, STARTED, TTL, World
 
 ERROR: dict[str, str | None] = {"code": "transient", "message": "a passing reason", "hint": None}
 PICK = st.integers(0, 7)
-KINDS = st.sampled_from(JobKind)
+KINDS = st.sampled_from(sorted(SAGAS))
 ACTS = st.sampled_from(
     "go_on go_on go_on renew record fail fail give_up start_over die die keep keep".split()
 )
@@ -57,8 +57,8 @@ class ProtocolMachine(RuleBasedStateMachine):
     def activate(self, database: str | None) -> None:
         before = {job.id: job for job in self.world.jobs()}
         wanted = set()
-        for name in DATABASES if database is None else (database,):
-            here = [job for job in before.values() if job.database == name]
+        for name, lane in product(DATABASES if database is None else (database,), Lane):
+            here = [job for job in before.values() if (job.database, LANES[job.kind]) == (name, lane)]
             waiting = [j for j in here if j.state is JobState.PENDING and self.world.is_wanted(j)]
             if waiting and not any(j.state in LIVE for j in here):
                 wanted.add(min(waiting, key=lambda j: (j.created_at, j.id)).id)
@@ -248,8 +248,8 @@ class ProtocolMachine(RuleBasedStateMachine):
     # What must hold whatever happened
 
     @invariant()
-    def one_live_job_per_database(self) -> None:
-        live = [job.database for job in self.world.live()]
+    def one_live_job_per_lane_of_a_database(self) -> None:
+        live = [(job.database, LANES[job.kind]) for job in self.world.live()]
         assert len(live) == len(set(live))
 
     @invariant()

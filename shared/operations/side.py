@@ -1,0 +1,158 @@
+"""A snapshot built up beside the live database, in a side database of the job's own.
+
+    create ─► load ─► build
+    schema    parts   indexes, constraints, statistics
+
+The same for every kind of job that needs one: they name these steps alike, and carry `snapshot_id` in
+their request. Undoing `create` drops whatever is there of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from shared.domain.job import Job
+from shared.domain.manifest import Manifest, Part, parse, plain
+from shared.errors import NotFound
+from shared.operations import hands, source
+from shared.operations.archive import spooled
+from shared.operations.fleet import Fleet
+from shared.operations.hands import PartRun
+from shared.operations.saga import Outcome, StartOver, StepRun
+from shared.postgres import databases, dump, loading
+from shared.postgres.dsn import Dsn
+from shared.postgres.session import Session, connected
+from shared.postgres.tools import Tools
+
+
+def manifest_of(fleet: Fleet, snapshot_id: str) -> Manifest:
+    """A sealed snapshot's manifest, exactly as it was sealed."""
+    with fleet.catalog.transaction() as tx:
+        snapshot = tx.snapshots.get(snapshot_id)
+    if snapshot is None or snapshot.manifest_sha256 is None:
+        raise NotFound(f"snapshot {snapshot_id} was never sealed", code="snapshot_unknown")
+    return fleet.repository.get_manifest(snapshot.database, snapshot_id, sha256=snapshot.manifest_sha256)
+
+
+def server_of(fleet: Fleet, job: Job) -> Dsn:
+    """The server that the side database of this job is made on, and the role that makes it."""
+    return fleet.dsn(job.database)
+
+
+def create(run: StepRun) -> Outcome:
+    """A new side database with the archive's share in it: schema, small tables, large objects.
+
+    A second run starts over in a database of its own epoch, and drops what the first one left.
+    """
+    manifest = manifest_of(run.fleet, run.job.request["snapshot_id"])
+    dsn = server_of(run.fleet, run.job)
+    side = databases.side_name(run.job.id, run.job.epoch)
+    run.record(side=side)
+    with source.taken_over(dsn, run.name) as session:
+        for leftover in databases.side_databases(session, run.job.id):
+            run.check()
+            databases.drop(session, leftover)
+        tools = source.choose_tools(run.fleet, dsn, session)
+        run.check()
+        databases.create(session, side, like=manifest.source, owner=manifest.properties.owner)
+        databases.rehearse(session, side, manifest.properties)
+    side_dsn = dsn.for_database(side)
+    with connected(side_dsn, application_name=run.name) as session:
+        loading.prepare(session)
+    with spooled(run, manifest) as archive:
+        restore_section(run, tools, side_dsn, archive, "pre-data")
+        restore_section(run, tools, side_dsn, archive, "data")
+    with run.fleet.catalog.transaction() as tx:
+        parts = [
+            (part.spec.number, plain(part, Part), sum(c.raw_bytes for c in part.chunks))
+            for part in manifest.parts
+        ]
+        tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
+    return Outcome()
+
+
+def restore_section(
+    run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes], section: Any, *, jobs: int = 1
+) -> None:
+    run.report(section=section)
+    dump.restore(
+        tools,
+        dsn,
+        archive_fd=archive.fileno(),
+        section=section,
+        jobs=jobs,
+        application_name=run.name,
+        while_running=run.check,
+    )
+
+
+def side_dsn(run: StepRun) -> Dsn:
+    return server_of(run.fleet, run.job).for_database(str(run.data("create")["side"]))
+
+
+def load(run: StepRun) -> Outcome:
+    """Every part, once each, by lead and hands. Goes on from where a dead lead stopped."""
+    with run.fleet.catalog.transaction() as tx:
+        tx.parts.adopt(run.job.id, epoch=run.job.epoch)
+    hands.call_hands(run)
+    with connected(side_dsn(run), application_name=run.name) as session:
+        hands.lead(run, load_work(run.fleet, run.job.database, session))
+    return Outcome()
+
+
+def load_work(fleet: Fleet, database: str, session: Session) -> hands.Work:
+    def work(part: PartRun) -> Mapping[str, Any]:
+        spec = parse(part.taken.spec, Part)
+
+        def pieces() -> Iterator[bytes]:
+            for chunk in spec.chunks:
+                part.check()
+                for piece in fleet.repository.read_chunk(database, chunk):
+                    yield piece
+                    part.meter.done_bytes += len(piece)
+
+        part.check()
+        loaded = loading.load(session, spec, pieces())
+        part.meter.done_bytes = sum(chunk.raw_bytes for chunk in spec.chunks)
+        return {"loaded": loaded}
+
+    return work
+
+
+def help_load(fleet: Fleet, job: Job) -> int:
+    """A hand of a load: load parts while there are any; how many."""
+    with fleet.catalog.transaction() as tx:
+        steps = {s.name: s for s in tx.jobs.steps(job.id)}
+    dsn = server_of(fleet, job).for_database(str(steps["create"].data["side"]))
+    with connected(dsn, application_name=f"snapfleet:{job.id[:13]}:{job.epoch}") as session:
+        return hands.help_out(fleet, job.id, job.epoch, load_work(fleet, job.database, session))
+
+
+def build(run: StepRun) -> Outcome:
+    """Indexes, constraints, triggers, statistics. A half-built one is not mended but made anew."""
+    if run.resumed:
+        raise StartOver("create")
+    manifest = manifest_of(run.fleet, run.job.request["snapshot_id"])
+    dsn = side_dsn(run)
+    with connected(dsn, application_name=run.name) as session:
+        loading.finish(session)
+        tools = source.choose_tools(run.fleet, dsn, session)
+    with spooled(run, manifest) as archive:
+        restore_section(run, tools, dsn, archive, "post-data", jobs=run.database.parallelism)
+    with connected(dsn, application_name=run.name) as session:
+        run.check()
+        run.report(section="analyze")
+        session.execute("analyze")
+    return Outcome()
+
+
+def undo_create(run: StepRun) -> None:
+    """Drop every side database of this job."""
+    dsn = server_of(run.fleet, run.job)
+    with source.taken_over(dsn, run.name) as session:
+        for side in databases.side_databases(session, run.job.id):
+            run.check()
+            databases.drop(session, side)
+    with run.fleet.catalog.transaction() as tx:
+        tx.parts.clear(run.job.id)
