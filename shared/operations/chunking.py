@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from shared import failpoints
 from shared.domain.manifest import Chunk
 from shared.operations.fleet import Fleet
 from shared.storage import repository
@@ -70,8 +71,10 @@ class ChunkStore:
         sealed = repository.compress(raw, sha256=sha256, level=self._level)
         with self._fleet.catalog.transaction() as tx:
             tx.chunks.intend(self._database, sealed.chunk)
+        failpoints.reach("chunk.intended")
         self._check()
         self._fleet.repository.put_chunk(self._database, sealed)
+        failpoints.reach("chunk.put")
         with self._fleet.catalog.transaction() as tx:
             tx.chunks.stored(self._database, sha256)
         self.new_bytes += sealed.chunk.stored_bytes

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from shared import failpoints
 from shared.catalog.parts import TakenPart
 from shared.errors import Unreachable
 from shared.operations.fleet import Fleet
@@ -110,9 +111,12 @@ def take_one(
                 check()
                 part_lease.check()
 
+            failpoints.reach("part.taken")
             result = work(PartRun(taken=taken, check=check_both, meter=meter))
+            failpoints.reach("part.worked")
             check_both()
         hand_in(fleet, job_id, epoch, taken.number, owner, meter.done_bytes, result)
+        failpoints.reach("part.handed_in")
     except Exception:
         with fleet.catalog.transaction() as tx:
             tx.parts.give_back(job_id, epoch=epoch, number=taken.number, owner=owner)

@@ -13,6 +13,7 @@ from itertools import islice
 
 import structlog
 
+from shared import failpoints
 from shared.domain import retention
 from shared.domain.job import JobKind
 from shared.domain.retention import Plan
@@ -43,12 +44,15 @@ def prune(run: StepRun) -> Outcome:
     run.check()
     with run.fleet.catalog.transaction() as tx:
         tx.snapshots.hide(decided.remove)
+    failpoints.reach("prune.hidden")
     for snapshot_id in hidden(run.fleet, name):
         run.check()
         run.fleet.repository.delete_manifest(name, snapshot_id)
+        failpoints.reach("prune.manifest_deleted")
         with run.fleet.catalog.transaction() as tx:
             tx.snapshots.forget_chunks(snapshot_id)
             tx.snapshots.bury(snapshot_id)
+        failpoints.reach("prune.buried")
         log.info("snapshot_deleted", snapshot=snapshot_id)
     deleted = delete_dead_chunks(run)
     return Outcome(result={"removed": list(decided.remove), "deleted_chunks": deleted})
@@ -64,6 +68,7 @@ def delete_dead_chunks(run: StepRun) -> int:
     name = run.job.database
     with run.fleet.catalog.transaction() as tx:
         dead = iter(tx.chunks.mark_dead(name, grace=CHUNK_GRACE))
+    failpoints.reach("prune.marked")
     deleted = 0
     while batch := list(islice(dead, BATCH)):
         run.check()
@@ -72,8 +77,10 @@ def delete_dead_chunks(run: StepRun) -> int:
             for sha256 in tx.chunks.lock_dead(name, batch):
                 run.check()
                 run.fleet.repository.delete_chunk(name, sha256)
+                failpoints.reach("prune.chunk_deleted")
                 tx.chunks.forget(name, [sha256])
                 deleted += 1
+        failpoints.reach("prune.chunks_forgotten")
         run.report(deleted_chunks=deleted)
     return deleted
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.catalog.jobs import Claim
 from shared.domain.database import Database
@@ -183,9 +184,12 @@ def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -
         log.info("step_started", epoch=epoch, resumed=resumed)
         try:
             with run.leased(taken_at):
+                failpoints.reach(f"{claim.job.kind}.{name}:claimed")
                 outcome = steps[claim.job.kind, name].do(run)
+                failpoints.reach(f"{claim.job.kind}.{name}:done")
                 run.check()
                 job = finish(run, outcome)
+                failpoints.reach(f"{claim.job.kind}.{name}:finished")
         except LeaseLost:
             log.warning("step_superseded", epoch=epoch)
             return False
@@ -266,9 +270,11 @@ def roll_back(steps: Steps, job_id: str, *, epoch: int, fleet: Fleet) -> bool:
         log.warning("rollback_started", epoch=epoch)
         try:
             with run.leased(taken_at):
+                failpoints.reach(f"{claim.job.kind}:rollback_claimed")
                 for step in sorted(started, key=lambda s: -s.seq):
                     undo_step(steps, run, step)
                 job = end_rollback(run)
+                failpoints.reach(f"{claim.job.kind}:rollback_ended")
         except LeaseLost:
             log.warning("rollback_superseded", epoch=epoch)
             return False
@@ -285,6 +291,7 @@ def undo_step(steps: Steps, run: StepRun, step: Step) -> None:
     undo = steps[run.job.kind, step.name].undo
     if undo is not None:
         undo(run)
+    failpoints.reach(f"{run.job.kind}.{step.name}:undone")
     with run.fleet.catalog.transaction() as tx:
         if not tx.jobs.undone(run.claim, step.seq):
             raise LeaseLost("superseded")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind, NewJob
 from shared.domain.manifest import (
@@ -44,8 +45,10 @@ def seal(run: StepRun) -> Outcome:
             code="chunk_damaged",
             hint="take another snapshot: it stores them again",
         )
+    failpoints.reach("seal.checked")
     run.check()
     manifest_sha256 = run.fleet.repository.put_manifest(manifest)
+    failpoints.reach("seal.manifest_put")
 
     def record(tx: Transaction) -> None:
         sealed = tx.snapshots.seal(
@@ -83,6 +86,7 @@ def seal(run: StepRun) -> Outcome:
 def undo(run: StepRun) -> None:
     """A manifest that was written and never counted must not make a failed snapshot look real."""
     run.fleet.repository.delete_manifest(run.job.database, run.job.request["snapshot_id"])
+    failpoints.reach("seal.manifest_taken_back")
 
 
 def assemble(run: StepRun) -> tuple[Manifest, int, float]:

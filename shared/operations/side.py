@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from shared import failpoints
 from shared.domain.job import Job
 from shared.domain.manifest import Manifest, Part, parse, plain
 from shared.errors import NotFound
@@ -49,6 +50,7 @@ def create(run: StepRun) -> Outcome:
     dsn = server_of(run.fleet, run.job)
     side = databases.side_name(run.job.id, run.job.epoch)
     run.record(side=side)
+    failpoints.reach("side.intended")
     with source.taken_over(dsn, run.name) as session:
         for leftover in databases.side_databases(session, run.job.id):
             run.check()
@@ -56,13 +58,16 @@ def create(run: StepRun) -> Outcome:
         tools = source.choose_tools(run.fleet, dsn, session)
         run.check()
         databases.create(session, side, like=manifest.source, owner=manifest.properties.owner)
+        failpoints.reach("side.created")
         databases.rehearse(session, side, manifest.properties)
     side_dsn = dsn.for_database(side)
     with connected(side_dsn, application_name=run.name) as session:
         loading.prepare(session)
     with spooled(run, manifest) as archive:
         restore_section(run, tools, side_dsn, archive, "pre-data")
+        failpoints.reach("side.schema_restored")
         restore_section(run, tools, side_dsn, archive, "data")
+        failpoints.reach("side.data_restored")
     with run.fleet.catalog.transaction() as tx:
         parts = [
             (part.spec.number, plain(part, Part), sum(c.raw_bytes for c in part.chunks))
@@ -107,6 +112,7 @@ def load_work(fleet: Fleet, database: str, session: Session) -> hands.Work:
 
         def pieces() -> Iterator[bytes]:
             for chunk in spec.chunks:
+                failpoints.reach("load.part_loading")
                 part.check()
                 for piece in fleet.repository.read_chunk(database, chunk):
                     yield piece
@@ -137,13 +143,16 @@ def build(run: StepRun) -> Outcome:
     dsn = side_dsn(run)
     with connected(dsn, application_name=run.name) as session:
         loading.finish(session)
+        failpoints.reach("build.unmarked")
         tools = source.choose_tools(run.fleet, dsn, session)
     with spooled(run, manifest) as archive:
         restore_section(run, tools, dsn, archive, "post-data", jobs=run.database.parallelism)
+        failpoints.reach("build.built")
     with connected(dsn, application_name=run.name) as session:
         run.check()
         run.report(section="analyze")
         session.execute("analyze")
+        failpoints.reach("build.analyzed")
     return Outcome()
 
 
@@ -154,5 +163,6 @@ def undo_create(run: StepRun) -> None:
         for side in databases.side_databases(session, run.job.id):
             run.check()
             databases.drop(session, side)
+            failpoints.reach("side.dropped")
     with run.fleet.catalog.transaction() as tx:
         tx.parts.clear(run.job.id)

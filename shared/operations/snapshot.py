@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from shared import failpoints
 from shared.domain import parts as partition
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import (
@@ -71,6 +72,7 @@ def copy(run: StepRun) -> Outcome:
         share_out(run, moment, specs)
         split = sorted({(spec.schema, spec.table) for spec in specs})
         archive = copy_archive(run, moment, without_data_of=split)
+        failpoints.reach("copy.archive_stored")
         unsplit = [t for t in moment.tables if not partition.is_split(t)]
         counts = inspection.row_counts(moment.session, unsplit)
         reading = copying.reading(moment.dsn, snapshot=moment.exported, application_name=run.name)
@@ -97,6 +99,7 @@ def held_moment(run: StepRun) -> Generator[Moment]:
         with consistent(session):
             tables = readable_tables(session, lock_wait=run.fleet.lock_wait)
             exported, taken_at = export(session)
+            failpoints.reach("copy.exported")
             yield Moment(
                 session=session,
                 dsn=dsn,
@@ -137,6 +140,7 @@ def share_out(run: StepRun, moment: Moment, specs: Sequence[PartSpec]) -> None:
         tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
     # A new epoch's lead overwrites it with its own: a late hand sees that its lead is gone.
     run.record(snapshot=moment.exported, epoch=run.job.epoch)
+    failpoints.reach("copy.shared_out")
     if specs:
         hands.call_hands(run)
 
@@ -158,6 +162,7 @@ def copy_archive(run: StepRun, moment: Moment, *, without_data_of: Sequence[tupl
     ) as pieces:
         for piece in pieces:
             writer.write(piece)
+            failpoints.reach("copy.archive_read")
             run.report(archive_bytes=writer.taken_bytes)
     # Only after the tool has ended well: what it wrote until then may be half an archive.
     chunks = writer.close()
@@ -215,6 +220,7 @@ def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
         writer = ChunkWriter(store.store)
 
         def write(data: bytes) -> None:
+            failpoints.reach("copy.part_reading")
             writer.write(data)
             part.meter.done_bytes = writer.taken_bytes
 

@@ -5,6 +5,7 @@ What was restored is parked in its place, so that an undo can be undone inside t
 
 from __future__ import annotations
 
+from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.catalog.parked import Parked
 from shared.domain.job import JobKind
@@ -47,6 +48,7 @@ def swap(run: StepRun) -> Outcome:
             properties=None,
             check=run.check,
         )
+        failpoints.reach("undo.exchanged")
         tidy_name(session, parked)
 
     def record(tx: Transaction) -> None:

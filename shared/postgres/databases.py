@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
+from shared import failpoints
 from shared.domain.manifest import Grant, Properties, Source
 from shared.errors import Busy, NotFound, Refused
 from shared.postgres.session import Session
@@ -250,12 +251,14 @@ def rename_both(
         for name in moving:
             allow(session, name, allowed=False)
             cut(session, name)
+        failpoints.reach("swap.closed")
         try:
             check()
             with session.transaction():
                 if live_exists:
                     rename(session, live_name, parked_name)
                 rename(session, incoming, live_name)
+                failpoints.reach("swap.renamed")
                 if properties is not None:
                     apply(session, live_name, properties)
                 allow(session, live_name, allowed=True)
@@ -263,6 +266,7 @@ def rename_both(
             if time.monotonic() > give_up_at:
                 raise
             continue
+        failpoints.reach("swap.committed")
         return
 
 

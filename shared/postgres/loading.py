@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from psycopg import sql
 
+from shared import failpoints
 from shared.domain.manifest import Part
 from shared.errors import Damaged
 from shared.postgres.copying import load_query
@@ -48,6 +49,7 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> bool:
             with cursor.copy(load_query(part.spec, encoding=encoding)) as copy:
                 for piece in pieces:
                     copy.write(piece)
+            failpoints.reach("load.part_loaded")
             if cursor.rowcount != part.row_count:
                 name = sql.Identifier(part.spec.schema, part.spec.table).as_string()
                 raise Damaged(
