@@ -40,6 +40,11 @@ def arm(folder: Path) -> None:
     _passed.clear()
 
 
+def disarm() -> None:
+    """Strike no more in this process."""
+    _armed.clear()
+
+
 def _look(folder: Path, point: str) -> None:
     with (folder / PASSED).open("a", encoding="ascii") as passed:
         passed.write(f"{point}\n")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from datetime import UTC, datetime
 
 import structlog
 
-from shared import logs
+from shared import failpoints, logs
 from shared.catalog.migration import check_migrated
 from shared.domain.job import QUEUES
-from shared.errors import SnapfleetError
+from shared.errors import SnapfleetError, Unreachable
+from shared.operations import clock
 from shared.settings import Settings
 from workers import memory
 from workers.app import make_worker_app
@@ -24,12 +26,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run until told to stop; 1 with a clear line when it cannot start."""
     options = parser().parse_args(argv)
     try:
-        settings = Settings.from_environment()
+        settings = Settings.from_environment(for_faults=options.failpoints)
         logs.configure(level=settings.log_level, style=settings.log_format)
         check(settings)
     except SnapfleetError as exc:
         sys.stderr.write(f"error: {exc.message}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
         return 1
+    if settings.failpoints is not None:
+        failpoints.arm(settings.failpoints)
     memory.give_back_freed()
     # SIGTERM means: finish what can be finished within the soft shutdown window, then stop.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # noqa: TID251 - Celery reads it there, and only there
@@ -53,6 +57,12 @@ def check(settings: Settings) -> None:
     fleet = make_fleet(settings)
     try:
         check_migrated(fleet.catalog)
+        clock.refuse_skew(fleet, clock=lambda: datetime.now(UTC))
+        try:
+            fleet.locks.refuse_eviction()
+        except Unreachable as exc:
+            # It is waited for: a worker may be up before its Redis is.
+            log.warning("redis_not_looked_at", code=exc.code)
         seen = fleet.repository.storage.check()
         if seen.warning:
             log.warning("repository_capabilities", warning=seen.warning)
@@ -64,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     made.add_argument("--concurrency", type=int, help="processes of the pool (default: WORKER_CONCURRENCY)")
     made.add_argument("--name", default="worker", help="unlike any other worker's on this host")
+    made.add_argument("--failpoints", action="store_true", help="for fault tests only")
     made.add_argument("--queues", default=",".join(QUEUES), help="default: all of %(default)s")
     return made
 

@@ -39,6 +39,9 @@ class Locks(Protocol):
     def holder(self, name: str) -> str | None:
         """The token that holds it now, or None."""
 
+    def refuse_eviction(self) -> None:
+        """Misconfigured where the server throws keys away when its memory is full: messages are keys too."""
+
 
 def supersedes(token: str, holder: str) -> bool:
     """Whether both are of one job, and `token` of a later epoch."""

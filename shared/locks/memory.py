@@ -38,6 +38,9 @@ class MemoryLocks:
         with self._guard:
             return self._holder(name)
 
+    def refuse_eviction(self) -> None:
+        """Never: a dict keeps what it was given."""
+
     def _holder(self, name: str) -> str | None:
         token, until = self._held.get(name, (None, 0.0))
         return token if self._clock() < until else None

@@ -15,10 +15,11 @@ from redis.exceptions import LockNotOwnedError, RedisError
 from redis.lock import Lock
 from redis.retry import Retry
 
-from shared.errors import Unreachable
+from shared.errors import Misconfigured, Unreachable
 from shared.locks.base import require_lasting, supersedes
 
 PREFIX = "snap:lock:"
+KEEPS_ALL = "noeviction"
 
 
 class RedisLocks:
@@ -70,6 +71,16 @@ class RedisLocks:
     def holder(self, name: str) -> str | None:
         with _translated():
             return self._holder(name)
+
+    def refuse_eviction(self) -> None:
+        with _translated():
+            policy = str(self._client.info("memory").get("maxmemory_policy", KEEPS_ALL))
+        if policy != KEEPS_ALL:
+            raise Misconfigured(
+                f"Redis throws keys away when its memory is full (maxmemory-policy {policy}), messages too",
+                code="redis_evicts",
+                hint=f"give the fleet a Redis of its own with maxmemory-policy {KEEPS_ALL}",
+            )
 
     def _holder(self, name: str) -> str | None:
         value = self._client.get(PREFIX + name)

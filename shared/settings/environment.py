@@ -114,6 +114,11 @@ class Environment(Declared):
         meaning="How long after a restore the database it replaced is kept, so that `snapfleet undo` takes seconds.",
         right="a number and a unit s, m, h or d: 24h",
     )
+    snapfleet_failpoints: str | None = setting(
+        None,
+        meaning="For fault tests only: the folder that says where a worker started with `--failpoints` dies. Any other process refuses to start while it is set.",
+        right="nothing",
+    )
 
 
 def given(environ: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Literal, Self, TypedDict
 from pydantic import SecretStr
 
 from shared.domain.database import Database
+from shared.errors import Misconfigured
 from shared.settings.fields import first_of
 from shared.settings.sources import Sources
 
@@ -47,14 +48,16 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["auto", "json", "console"]
     restore_as_superuser: bool
+    failpoints: Path | None = None
+    """Where fault tests say what is to fail; None unless the process was started for them."""
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """The settings of this process."""
-        return cls.load(os.environ, Path.cwd())  # noqa: TID251 -- the one place that reads it
+    def from_environment(cls, *, for_faults: bool = False) -> Self:
+        """The settings of this process; `for_faults` only where its command line says so."""
+        return cls.load(os.environ, Path.cwd(), for_faults=for_faults)  # noqa: TID251 -- the one place that reads it
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], cwd: Path) -> Self:
+    def load(cls, environ: Mapping[str, str], cwd: Path, *, for_faults: bool = False) -> Self:
         """The settings that these variables, and the file that they or `cwd` lead to, amount to.
 
         Misconfigured names the first setting that is wrong, its value unless secret, and in the hint
@@ -62,6 +65,12 @@ class Settings:
         """
         sources = Sources.read(environ, cwd)
         said = sources.environment
+        if said.snapfleet_failpoints is not None and not for_faults:
+            raise Misconfigured(
+                "SNAPFLEET_FAILPOINTS: it is set, and this process was not started to be broken by tests",
+                code="failpoints_set",
+                hint="unset it: it is for fault tests only",
+            )
         databases = sources.databases()
         catalog_url, redis_url = sources.catalog_url(databases), sources.redis_url()
         folder, pg_bin_dir = sources.snapshot_folder(), sources.pg_bin_dir()
@@ -80,6 +89,7 @@ class Settings:
             log_level=said.log_level,
             log_format=said.log_format,
             restore_as_superuser=said.restore_as_superuser,
+            failpoints=None if said.snapfleet_failpoints is None else cwd / said.snapfleet_failpoints,
         )
 
     def values(self) -> Values:
