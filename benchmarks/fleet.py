@@ -133,6 +133,7 @@ def snapshot(fleet: Fleet) -> Measured:
     request = requests.snapshot_request(
         snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
         prune_job_id=str(uuid.uuid4()),
+        verify_job_id=str(uuid.uuid4()),
         reason=Reason.MANUAL,
         labels={},
     )

@@ -16,7 +16,7 @@ from cli.options import AnyDatabase, DatabaseArgument, Json, Key, SnapshotArgume
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import JobKind, NewJob
 from shared.domain.snapshot import Reason, Snapshot
-from shared.operations import preview, reports, requests
+from shared.operations import preview, reports, requests, suspecting
 from shared.operations.fleet import Fleet
 from shared.operations.reports import SnapshotReport
 from shared.operations.requests import Accepted
@@ -53,6 +53,7 @@ def submit(fleet: Fleet, name: str, labels: dict[str, str], idempotency_key: str
     request = requests.snapshot_request(
         snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
         prune_job_id=str(uuid.uuid4()),
+        verify_job_id=str(uuid.uuid4()),
         reason=Reason.MANUAL,
         labels=labels,
     )
@@ -102,7 +103,7 @@ def row(found: Snapshot, now: datetime) -> tuple[str, ...]:
     return (
         found.id,
         found.database,
-        str(found.state),
+        found.standing,
         formats.ago(found.taken_at or found.created_at, now),
         formats.size(found.raw_bytes),
         formats.size(found.stored_bytes),
@@ -130,13 +131,18 @@ def describe(report: SnapshotReport) -> None:
         {
             "snapshot": found.id,
             "database": found.database,
-            "state": str(found.state),
+            "state": found.standing,
+            "suspicious": "; ".join(found.suspicions),
+            "accepted": formats.moment(found.accepted_at),
             "reason": str(found.reason),
             "pinned": "yes" if found.pinned else "no",
             "labels": ", ".join(f"{key}={value}" for key, value in found.labels.items()),
             "asked for": formats.moment(found.created_at),
             "taken": formats.moment(found.taken_at),
             "sealed": formats.moment(found.sealed_at),
+            "verified": formats.moment(found.verified_at),
+            "refuted": formats.moment(found.refuted_at),
+            "kept until": formats.moment(found.kept_until),
             "failed": formats.moment(found.failed_at),
             "deleted": formats.moment(found.deleted_at),
             "took": formats.seconds(found.duration_seconds),
@@ -167,6 +173,14 @@ def pin(snapshot_id: SnapshotArgument) -> None:
 def unpin(snapshot_id: SnapshotArgument) -> None:
     """Let retention decide about a snapshot again."""
     set_pinned(snapshot_id, pinned=False)
+
+
+@app.command()
+def accept(snapshot_id: SnapshotArgument) -> None:
+    """Let a suspect snapshot count: it is right as it is."""
+    with opened() as fleet:
+        found = suspecting.accept(fleet, requests.find_snapshot(fleet, snapshot_id).id)
+    output.say(f"snapshot {found.id} is accepted, though {'; '.join(found.suspicions)}")
 
 
 def set_pinned(snapshot_id: str, *, pinned: bool) -> None:

@@ -209,6 +209,17 @@ class Snapshots:
         row = self._db.execute(newest).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
+    def newest_verified(self, database: str) -> Snapshot | None:
+        """The newest of those that a real restore has matched."""
+        query = select(SNAPSHOT).where(
+            SNAPSHOT.c.database == database,
+            SNAPSHOT.c.state == SnapshotState.SEALED,
+            SNAPSHOT.c.verified_at.is_not(None),
+        )
+        newest = query.order_by(SNAPSHOT.c.sequence.desc()).limit(1)
+        row = self._db.execute(newest).mappings().one_or_none()
+        return to_snapshot(row) if row else None
+
     def listing(self, *, database: str | None = None, with_hidden: bool = False) -> Sequence[Snapshot]:
         """The newest first; those being deleted and the tombstones only on request."""
         query = select(SNAPSHOT).order_by(SNAPSHOT.c.database, SNAPSHOT.c.sequence.desc())

@@ -17,7 +17,10 @@ VERIFICATION = table(VerificationRow)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """One comparison. Seconds by a monotonic clock; `compared` counts what was looked at, by kind."""
+    """One comparison. `restore_seconds` are those of building the side database up.
+
+    `compared` counts what was looked at, by kind.
+    """
 
     job_id: str
     snapshot_id: str

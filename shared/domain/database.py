@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from shared.domain.proof import Assertion, Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import Schedule
 
@@ -23,3 +24,9 @@ class Database:
     compression_level: int
     parallelism: int
     undo_window: timedelta
+    verify: VerifyPolicy = VerifyPolicy.SIZE
+    verify_url: str | None = field(default=None, repr=False)
+    """Where scratch databases are made, as a DSN with its password; None: on the database's own server."""
+    digests: Digests = Digests.SAMPLE
+    """Of which rows a snapshot records the content, for its proofs to compare."""
+    assertions: tuple[Assertion, ...] = ()

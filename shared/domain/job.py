@@ -93,6 +93,12 @@ SAGAS: Mapping[JobKind, Saga] = {
         deadline=timedelta(hours=24),
         ends_undone=JobState.FAILED,
     ),
+    JobKind.VERIFY: Saga(
+        steps=("plan", "create", "load", "build", "prove", "drop"),
+        queue="jobs",
+        deadline=timedelta(hours=48),
+        ends_undone=JobState.FAILED,
+    ),
     JobKind.RESTORE: Saga(
         steps=("plan", "create", "load", "build", "prove", "swap", "settle"),
         queue="restore",

@@ -42,6 +42,8 @@ def compose(
     configured = {database.name: database for database in databases}
     for database in configured.values():
         Dsn.parse(database.url)
+        if database.verify_url is not None:
+            Dsn.parse(database.verify_url)
     return Fleet(
         catalog=catalog.connect(catalog_url),
         repository=Repository(open_storage(bucket=bucket, prefix=prefix, folder=folder)),

@@ -54,3 +54,8 @@ class Fleet:
 
     def dsn(self, name: str) -> Dsn:
         return Dsn.parse(self.database(name).url)
+
+    def verify_dsn(self, name: str) -> Dsn:
+        """The server, and the role on it, that scratch databases of this database are made with."""
+        database = self.database(name)
+        return Dsn.parse(database.verify_url or database.url)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from shared.catalog.parked import Parked
 from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import Busy, NotFound, Refused
 from shared.operations import dispatch
@@ -63,12 +64,20 @@ def refuse_other(job: Job, kind: JobKind, database: str) -> None:
 
 
 def snapshot_request(
-    *, snapshot_id: str, prune_job_id: str, reason: Reason, labels: Mapping[str, str]
+    *,
+    snapshot_id: str,
+    prune_job_id: str,
+    verify_job_id: str,
+    reason: Reason,
+    labels: Mapping[str, str],
+    verify: VerifyPolicy | None = None,
 ) -> dict[str, object]:
-    """What a snapshot job carries; its ids come from the caller."""
+    """What a snapshot job carries; its ids come from the caller. Without `verify` the database's policy counts."""
     return {
         "snapshot_id": snapshot_id,
         "prune_job_id": prune_job_id,
+        "verify_job_id": verify_job_id,
+        "verify": str(verify or "policy"),
         "reason": str(reason),
         "labels": dict(labels),
     }

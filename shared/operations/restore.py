@@ -14,7 +14,7 @@ import structlog
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind
 from shared.errors import Damaged, NotFound
-from shared.operations import preflight, proof, side, source
+from shared.operations import preflight, proving, side, source
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres import databases, inspection
 from shared.postgres.session import connected
@@ -45,21 +45,6 @@ def plan(run: StepRun) -> Outcome:
             preflight.refuse_target(session, target)
         preflight.refuse_without_rights(session, target)
     return Outcome(result={"snapshot_id": manifest.id, "target": target})
-
-
-def prove(run: StepRun) -> Outcome:
-    """Compare the side database with what was recorded inside the snapshot's own transaction."""
-    manifest = side.manifest_of(run.fleet, run.job.request["snapshot_id"])
-    with connected(side.side_dsn(run), application_name=run.name) as session:
-        found, differences = proof.compare(session, manifest)
-    if differences:
-        raise Damaged(
-            f"what was restored is not the snapshot: {differences[0]}"
-            + (f", and {len(differences) - 1} more differences" if len(differences) > 1 else ""),
-            code="not_proven",
-            hint="the live database was not touched; restore another snapshot",
-        )
-    return Outcome(result={"tables": len(found), "row_count": sum(found.values())})
 
 
 def swap(run: StepRun) -> Outcome:
@@ -144,7 +129,7 @@ STEPS = {
     (JobKind.RESTORE, "create"): StepActions(do=side.create, undo=side.undo_create),
     (JobKind.RESTORE, "load"): StepActions(do=side.load),
     (JobKind.RESTORE, "build"): StepActions(do=side.build),
-    (JobKind.RESTORE, "prove"): StepActions(do=prove),
+    (JobKind.RESTORE, "prove"): StepActions(do=proving.prove),
     (JobKind.RESTORE, "swap"): StepActions(do=swap, undo=undo_swap),
     (JobKind.RESTORE, "settle"): StepActions(do=settle),
 }

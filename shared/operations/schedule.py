@@ -59,6 +59,7 @@ def make_slots(
                 request=snapshot_request(
                     snapshot_id=new_snapshot_id(now),
                     prune_job_id=new_job_id(),
+                    verify_job_id=new_job_id(),
                     reason=Reason.SCHEDULE,
                     labels={},
                 ),

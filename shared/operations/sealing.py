@@ -8,7 +8,6 @@ from datetime import datetime
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
-from shared.domain.job import JobKind, NewJob
 from shared.domain.manifest import (
     FORMAT,
     Chunk,
@@ -22,6 +21,7 @@ from shared.domain.manifest import (
 )
 from shared.domain.parts import PartSpec
 from shared.errors import Damaged, NotFound
+from shared.operations import verify
 from shared.operations.saga import Outcome, StepRun
 
 
@@ -60,17 +60,8 @@ def seal(run: StepRun) -> Outcome:
         if not sealed:
             raise NotFound(f"snapshot {manifest.id} is not being copied", code="snapshot_unknown")
         tx.parts.clear(run.job.id)
-        # The copy's notes are in the manifest now; a job of its own tidies up, so that a repository which
-        # lets nothing be deleted never makes a good snapshot look failed.
-        tx.jobs.submit(
-            NewJob(
-                id=run.job.request["prune_job_id"],
-                kind=JobKind.PRUNE,
-                database=run.job.database,
-                request={"after": manifest.id},
-                idempotency_key=f"prune:{manifest.id}",
-            )
-        )
+        # The copy's notes are in the manifest now.
+        verify.follow(tx, run, manifest)
 
     result = {
         "snapshot_id": manifest.id,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from shared import failpoints
-from shared.domain.job import Job
+from shared.domain.job import Job, JobKind
 from shared.domain.manifest import Manifest, Part, parse, plain
 from shared.errors import NotFound
 from shared.operations import hands, source
@@ -38,6 +38,8 @@ def manifest_of(fleet: Fleet, snapshot_id: str) -> Manifest:
 
 def server_of(fleet: Fleet, job: Job) -> Dsn:
     """The server that the side database of this job is made on, and the role that makes it."""
+    if job.kind is JobKind.VERIFY:
+        return fleet.verify_dsn(job.database)
     return fleet.dsn(job.database)
 
 

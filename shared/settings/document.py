@@ -37,13 +37,15 @@ name = "orders"
 url_env = "ORDERS_URL"
 every = "2h"
 keep = { last = 24 }
+verify = "daily"
+assertions = ["checks/balances.sql"]
 
 [[databases]]
 name = "ledger"
 url_file = "secrets/ledger-url"
 cron = "30 2 * * *"
 zone = "Europe/Berlin"
-keep = { last = 30 }
+keep = { last = 10, daily = 7, weekly = 4, monthly = 6, within = "14d" }
 part_size = "128MiB"
 compression_level = 3
 parallelism = 8
@@ -69,6 +71,7 @@ def document() -> list[SettingDoc]:
         *_section("Environment variables", Environment),
         *_section("The file", File),
         *_section("Each `[[databases]]` of the file", DeclaredDatabase),
+        *_section("`keep` of a database", Keep),
     ]
 
 

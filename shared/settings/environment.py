@@ -53,6 +53,13 @@ class Environment(Declared):
         otherwise="required, here or in the file",
         secret=True,
     )
+    verify_database_url: Dsn | None = setting(
+        None,
+        meaning="A server where snapshots are proven: any database on it, as a role that may create others. Scratch databases are made beside that one and dropped again.",
+        right=A_DSN,
+        otherwise="the server of each database, as its own role",
+        secret=True,
+    )
     redis_url: RedisUrl | None = setting(
         None,
         meaning="The Redis or Valkey that carries messages and locks.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from shared.errors import Misconfigured
 from shared.settings.environment import A_DSN
@@ -32,10 +32,36 @@ class Keep(Declared):
 
     last: Whole = setting(
         10,
-        meaning="How many sealed snapshots to keep.",
+        meaning="How many of the newest to keep: verified ones, or sealed ones where `verify` is never.",
         right="a whole number from 1 to 100000",
         ge=1,
         le=100_000,
+    )
+    daily: Whole = setting(
+        0,
+        meaning="Of how many days that have one to keep the newest too. Days, weeks and months are UTC's.",
+        right="a whole number from 0 to 100000",
+        ge=0,
+        le=100_000,
+    )
+    weekly: Whole = setting(
+        0,
+        meaning="Likewise of how many weeks, which begin on Monday.",
+        right="a whole number from 0 to 100000",
+        ge=0,
+        le=100_000,
+    )
+    monthly: Whole = setting(
+        0,
+        meaning="Likewise of how many months.",
+        right="a whole number from 0 to 100000",
+        ge=0,
+        le=100_000,
+    )
+    within: Duration | None = setting(
+        None,
+        meaning="To keep all that are at most so much older than the newest too.",
+        right="a number and a unit s, m, h or d: 14d",
     )
 
 
@@ -78,7 +104,37 @@ class DeclaredDatabase(Declared):
         right="an IANA name: Europe/Berlin",
         otherwise="UTC",
     )
-    keep: Keep = setting(Keep(), meaning="What retention keeps.", right="a table: { last = 10 }")
+    keep: Keep = setting(Keep(), meaning="What retention keeps: whatever one of its rules keeps, and never less than a day of everything.", right="a table: { last = 10, daily = 7, weekly = 4, monthly = 6, within = \"14d\" }")
+    verify: Literal["always", "daily", "never"] | None = setting(
+        None,
+        meaning="After which snapshots one is restored into a scratch database and compared with what was recorded.",
+        right="always, daily or never",
+        otherwise="always up to 5 GB, else daily",
+    )
+    verify_url_env: Variable | None = setting(
+        None,
+        meaning="The environment variable that holds the connection string of the server to prove its snapshots on.",
+        right=A_VARIABLE,
+        otherwise="`VERIFY_DATABASE_URL`",
+        secret=True,
+    )
+    verify_url_file: SecretFile | None = setting(
+        None,
+        meaning="The file that holds the same.",
+        right=A_FILE,
+        otherwise="`VERIFY_DATABASE_URL`",
+        secret=True,
+    )
+    digests: Literal["all", "sample", "none"] = setting(
+        "sample",
+        meaning="Of which rows a snapshot records digests of their content, for its proofs to compare: of all, of those of tables up to 64 MiB and of a sixteenth of what is larger, or of none.",
+        right="all, sample or none",
+    )
+    assertions: tuple[str, ...] = setting(
+        (),
+        meaning="Files with one query each, run in what was restored before it counts: the first column of each must be true in some row. A relative path starts at the configuration file.",
+        right='a list of paths: ["checks/balances.sql"]',
+    )
     part_size: Size = setting(
         "64MiB",
         meaning="How much of a large table is one unit of work.",

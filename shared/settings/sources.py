@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from shared.domain.database import Database
+from shared.domain.proof import Assertion, Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import DEFAULT_EVERY, Cron, Every, Schedule, phase_of
 from shared.errors import Misconfigured
@@ -176,12 +177,42 @@ class Sources:
             name=declared.name,
             url=url.get_secret_value(),
             schedule=_schedule(declared),
-            policy=Policy(last=declared.keep.last),
+            policy=_policy(declared.keep),
             part_bytes=declared.part_size,
             compression_level=declared.compression_level,
             parallelism=declared.parallelism,
             undo_window=declared.undo_window or self.environment.undo_window,
+            verify=VerifyPolicy(declared.verify or VerifyPolicy.SIZE),
+            verify_url=self._verify_url(declared),
+            digests=Digests(declared.digests),
+            assertions=tuple(self._assertion(declared, path) for path in declared.assertions),
         )
+
+    def _verify_url(self, declared: DeclaredDatabase) -> str | None:
+        """The server for its proofs; None where they run on its own."""
+        label = f"databases.{declared.name}.verify_url"
+        found = file.secret(declared, "verify_url", label=label, environ=self.environ, folder=self.folder)
+        url = _checked(found, DSN, A_DSN) if found else self.environment.verify_database_url
+        return None if url is None else url.get_secret_value()
+
+    def _assertion(self, declared: DeclaredDatabase, path: str) -> Assertion:
+        label = f"databases.{declared.name}.assertions"
+        try:
+            text = (self.folder / path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
+            raise Misconfigured(
+                f"{label}: {path!r} cannot be read: {reason}", hint="give the path of a file with one query"
+            ) from exc
+        if not text.strip():
+            raise Misconfigured(f"{label}: {path!r} is empty", hint="give the path of a file with one query")
+        return Assertion(name=path, sql=text)
+
+
+def _policy(keep: Keep) -> Policy:
+    return Policy(
+        last=keep.last, daily=keep.daily, weekly=keep.weekly, monthly=keep.monthly, within=keep.within
+    )
 
 
 def _checked(found: tuple[str, str], kind: TypeAdapter[SecretStr], right: str) -> SecretStr:

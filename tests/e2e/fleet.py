@@ -53,6 +53,7 @@ url_env = "SHOP_URL"
 part_size = "1MiB"
 parallelism = 2
 every = "366d"
+verify = "never"
 """
 SCHEMA = """
 create table big (id bigint primary key, salt text not null, pad bytea not null);
@@ -206,6 +207,7 @@ class RealFleet:
         request = requests.snapshot_request(
             snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
             prune_job_id=str(uuid.uuid4()),
+            verify_job_id=str(uuid.uuid4()),
             reason=Reason.MANUAL,
             labels={},
         )

@@ -24,6 +24,7 @@ from shared.domain.database import Database
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob
 from shared.domain.manifest import Manifest
+from shared.domain.proof import VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import Every
 from shared.domain.snapshot import Reason, Snapshot
@@ -54,6 +55,7 @@ class InlineFleet:
             "compression_level": 1,
             "parallelism": 2,
             "undo_window": timedelta(hours=24),
+            "verify": VerifyPolicy.NEVER,
         }
         self.fleet = Fleet(
             catalog=ours,
@@ -82,6 +84,7 @@ class InlineFleet:
         request = requests.snapshot_request(
             snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
             prune_job_id=str(uuid.uuid4()),
+            verify_job_id=str(uuid.uuid4()),
             reason=Reason.MANUAL,
             labels={},
         )

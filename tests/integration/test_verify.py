@@ -1,0 +1,144 @@
+"""A snapshot counts once a real restore of it, in a scratch database, was what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from embedded.postgres import Postgres
+from shared.domain.job import Job, JobKind
+from shared.domain.proof import VerifyPolicy
+from shared.domain.snapshot import Snapshot
+from shared.postgres.dsn import Dsn
+from tests.integration.comparison import names, nothing_changes
+from tests.integration.conftest import Inline, RoleMaker
+from tests.integration.inline_fleet import NAME, InlineFleet, refused
+from tests.integration.test_round_trip import PAGEFUL, fill, pages, succeeded
+
+Maker = Callable[..., str]
+SMALL = "create table item (id int primary key, v text); insert into item select n, n::text from generate_series(1, 9) n;"
+
+
+def verify_jobs(fleet: InlineFleet) -> list[Job]:
+    with fleet.fleet.catalog.transaction() as tx:
+        return [job for job in tx.jobs.listing() if job.kind is JobKind.VERIFY]
+
+
+def kinds(fleet: InlineFleet) -> list[str]:
+    """Of all jobs, the oldest first."""
+    with fleet.fleet.catalog.transaction() as tx:
+        return [str(job.kind) for job in reversed(tx.jobs.listing())]
+
+
+def events(fleet: InlineFleet) -> list[str]:
+    with fleet.fleet.catalog.engine.connect() as connection:
+        return list(connection.execute(text("select type from outbox order by sequence")).scalars())
+
+
+def newest(fleet: InlineFleet) -> Snapshot:
+    return fleet.snapshots()[0]
+
+
+def test_a_proven_snapshot_is_verified_and_leaves_no_scratch_database(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    url = database()
+    fill(url, SMALL + PAGEFUL + pages(1, 1500))
+    fleet = inline(url, verify=VerifyPolicy.ALWAYS)
+    with nothing_changes(postgres, Dsn.parse(url).dbname):
+        succeeded(fleet.snapshot())
+    [job] = verify_jobs(fleet)
+    succeeded(job)
+    assert newest(fleet).standing == "verified"
+    with fleet.fleet.catalog.transaction() as tx:
+        [kept] = tx.verifications.of_snapshot(newest(fleet).id)
+    assert (kept.matched, kept.differences, kept.job_id) == (True, (), job.id)
+    assert kept.compared["rows"] == 1509
+    assert kept.restore_seconds > 0
+    # Retention runs for what is proven, and after it.
+    assert kinds(fleet) == ["snapshot", "verify", "prune"]
+    assert events(fleet)[-2:] == ["prune.started", "prune.succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "proofs"), [(VerifyPolicy.ALWAYS, 2), (VerifyPolicy.DAILY, 1), (VerifyPolicy.NEVER, 0)]
+)
+def test_the_policy_says_which_snapshots_are_proven(
+    policy: VerifyPolicy, proofs: int, database: Maker, inline: Inline
+) -> None:
+    url = database()
+    fill(url, SMALL)
+    fleet = inline(url, verify=policy)
+    for _ in range(2):
+        succeeded(fleet.snapshot())
+    assert len(verify_jobs(fleet)) == proofs
+    assert kinds(fleet).count("prune") == 2
+
+
+def tampered(fleet: InlineFleet, change: str) -> Job:
+    """Take a snapshot whose restore somebody changes before it is compared; the job of its proof."""
+
+    def tamper(job: Job, step: str) -> None:
+        if (job.kind, step) == (JobKind.VERIFY, "prove"):
+            side = str(fleet.step_data(job, "create")["side"])
+            with psycopg.connect(
+                fleet.fleet.dsn(NAME).for_database(side).conninfo("test"), autocommit=True
+            ) as s:
+                s.execute(change.encode())
+
+    fleet.before = tamper
+    succeeded(fleet.snapshot())
+    [job] = verify_jobs(fleet)
+    return job
+
+
+def test_a_refuted_snapshot_says_every_difference_and_lets_nothing_be_deleted(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    url = database()
+    fill(url, SMALL)
+    fleet = inline(url, verify=VerifyPolicy.ALWAYS)
+    with nothing_changes(postgres, Dsn.parse(url).dbname):
+        job = tampered(fleet, "delete from item where id = 3")
+    refused(job, "not_proven", "public.item has 8 rows instead of 9")
+    assert newest(fleet).standing == "refuted"
+    with fleet.fleet.catalog.transaction() as tx:
+        [kept] = tx.verifications.of_snapshot(newest(fleet).id)
+    assert kept.differences == ("public.item has 8 rows instead of 9",)
+    assert "prune" not in kinds(fleet)
+    assert events(fleet).count("verify.refuted") == 1
+
+
+def test_a_proof_that_cannot_be_made_says_what_the_role_lacks(
+    role: RoleMaker, database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    url = database()
+    fill(url, SMALL)
+    poor = role(postgres, "login password 'secret'")
+    fleet = inline(
+        url,
+        verify=VerifyPolicy.ALWAYS,
+        verify_url=postgres.dsn("postgres", user=poor, password="secret"),
+    )
+    before = names(postgres)
+    succeeded(fleet.snapshot())
+    [job] = verify_jobs(fleet)
+    refused(job, "insufficient_rights", "may not create the scratch database")
+    assert newest(fleet).standing == "sealed"
+    assert names(postgres) == before
+
+
+def test_a_restore_proves_its_snapshot_as_well(database: Maker, inline: Inline) -> None:
+    url = database()
+    fill(url, SMALL)
+    fleet = inline(url)
+    succeeded(fleet.snapshot())
+    restored = succeeded(fleet.restore())
+    assert newest(fleet).standing == "verified"
+    with fleet.fleet.catalog.transaction() as tx:
+        kept = tx.verifications.newest(NAME)
+    assert kept is not None
+    assert (kept.job_id, kept.matched) == (restored.id, True)
