@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import uuid
 from datetime import UTC, datetime
 
 import structlog
 
 from shared import failpoints, logs
 from shared.catalog.migration import check_migrated
+from shared.domain.ids import new_probe_id
 from shared.domain.job import QUEUES
 from shared.errors import SnapfleetError, Unreachable
 from shared.operations import clock
@@ -63,7 +65,7 @@ def check(settings: Settings) -> None:
         except Unreachable as exc:
             # It is waited for: a worker may be up before its Redis is.
             log.warning("redis_not_looked_at", code=exc.code)
-        seen = fleet.repository.storage.check()
+        seen = fleet.repository.storage.check(probe_id=new_probe_id(datetime.now(UTC), uuid.uuid4()))
         if seen.warning:
             log.warning("repository_capabilities", warning=seen.warning)
     finally:

@@ -72,6 +72,13 @@ class Storage(Protocol):
         """
         ...
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The next segment of every key below `prefix` (empty, or ending in `/`) that has one more behind it.
+
+        Each once, sorted: what `a/` is for a file system. One that has lost its last object may still be named.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Remove the object. To remove what is not there is fine."""
         ...
@@ -81,6 +88,7 @@ class Storage(Protocol):
 
         NotFound(bucket_missing), Refused(access_denied), Unreachable(storage_unreachable), and
         Damaged(storage_alters_objects) if it answers with other bytes than it was given. Leaves
-        nothing behind.
+        nothing behind; where it is killed, a later check with a `probe_id` that tells the time (see
+        `ids.new_probe_id`) removes what it left.
         """
         ...

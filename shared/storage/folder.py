@@ -81,6 +81,15 @@ class FolderStorage:
         with translated(f"{self.location}: cannot list {prefix!r}"):
             yield from _walk(base, f"{folder}/" if folder else "", prefix)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        base = self._path(prefix.rstrip("/")) if prefix else self._root
+        with translated(f"{self.location}: cannot list {prefix!r}"):
+            try:
+                names = sorted(entry.name for entry in os.scandir(base) if entry.is_dir())
+            except (FileNotFoundError, NotADirectoryError):
+                return
+        yield from (name for name in names if prefix or name != keys.SCRATCH)
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         with translated(f"{self.location}: cannot delete {key}"):

@@ -44,6 +44,10 @@ class MemoryStorage:
         for key, size_bytes in sorted(found):
             yield Stat(key=key, size_bytes=size_bytes, sha256=None)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        below = (stat.key.removeprefix(prefix).split("/") for stat in self.list(prefix))
+        yield from sorted({first for first, *rest in below if rest})
+
     def delete(self, key: str) -> None:
         with self._changing:
             self._objects.pop(keys.checked(key), None)

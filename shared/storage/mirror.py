@@ -75,6 +75,10 @@ class MirrorStorage:
         for _, alike in groupby(both, key=_key):
             yield next(alike)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        both = heapq.merge(self._first.folders(prefix), self._second.folders(prefix))
+        yield from (name for name, _ in groupby(both))
+
     def delete(self, key: str) -> None:
         self._first.delete(key)
         self._second.delete(key)

@@ -138,6 +138,18 @@ class S3Storage:
         for key, size_bytes in sorted(found):
             yield Stat(key=key.removeprefix(self._prefix), size_bytes=size_bytes, sha256=None)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        whole = self._prefix + prefix
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket,
+            Prefix=whole,
+            Delimiter="/",
+            PaginationConfig={"PageSize": self._list_page_size},
+        )
+        with translated(f"{self.location}: cannot list {prefix!r}"):
+            found = {entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())}
+        yield from sorted(name.removeprefix(whole).rstrip("/") for name in found)
+
     def delete(self, key: str) -> None:
         with translated(f"{self.location}: cannot delete {key}"):
             self._client.delete_object(Bucket=self._bucket, Key=self._name(key))

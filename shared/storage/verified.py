@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 
+from shared.domain import ids
 from shared.errors import Damaged, Refused
 from shared.storage import keys
 from shared.storage.base import Capabilities, Stat, Storage
+
+PROBE_LASTS = timedelta(hours=1)
+"""Longer than any check takes, and than two machines' clocks differ."""
 
 PROBE_BODY = bytes(range(256)) * 5
 SECOND_BODY = b"whoever reads this came second"
@@ -44,6 +49,7 @@ def round_trip(
 
     put_new = put_new or put_through_the_contract
     key = keys.checked(f"{keys.PROBES}/{probe_id}")
+    _sweep(storage, probe_id)
     try:
         put_new(key, PROBE_BODY)
         _expect(storage, key)
@@ -59,6 +65,15 @@ def round_trip(
         warning=f"{storage.location} ignores conditional writes (If-None-Match): two writers of one key "
         "within the same instant are not kept apart; let a single fleet write here",
     )
+
+
+def _sweep(storage: Storage, probe_id: str) -> None:
+    """Remove the probes of checks that were killed: by their ids too old for one that still runs."""
+    now = ids.moment_of(probe_id)
+    for stat in storage.list(f"{keys.PROBES}/"):
+        left = ids.moment_of(stat.key.rpartition("/")[2])
+        if now is not None and left is not None and now - left > PROBE_LASTS:
+            storage.delete(stat.key)
 
 
 def _accepts_a_second(key: str, put_new: Callable[[str, bytes], None]) -> bool:

@@ -205,6 +205,7 @@ def test_a_list_goes_over_many_pages(seaweedfs: S3Server, prefix: str) -> None:
     assert [stat.key for stat in storage.list("orders/chunks/a/")] == [
         k for k in sorted(expected) if "/a/" in k
     ]
+    assert list(storage.folders("orders/chunks/")) == list("0123456789abcdef")
 
 
 def test_prefixes_are_kept_apart(seaweedfs: S3Server, prefix: str) -> None:

@@ -8,9 +8,12 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
+from shared.domain.ids import new_probe_id
 from shared.errors import Damaged, NotFound, Refused, SnapfleetError, Transient
 from shared.storage import keys
 from shared.storage.base import Stat, Storage
@@ -167,6 +170,16 @@ def test_an_empty_storage_lists_nothing(storage: Storage) -> None:
     assert list(storage.list("a/b")) == []
 
 
+def test_folders_are_the_next_segments_of_the_keys(storage: Storage) -> None:
+    for key in AWKWARD_KEYS:
+        storage.put(key, b"")
+    assert list(storage.folders("")) == ["A", "a", "ab", "deep", "trailing ."]
+    assert list(storage.folders("a/")) == ["b c"]
+    assert list(storage.folders("deep/")) == ["er"]
+    assert list(storage.folders("deep/er/")) == ["and"]
+    assert list(storage.folders("none/")) == []
+
+
 def test_a_delete_removes_and_may_be_repeated(storage: Storage) -> None:
     storage.put("a/b", b"x")
     storage.put("a/c", b"x")
@@ -191,6 +204,15 @@ def test_a_check_passes_and_leaves_nothing(storage: Storage) -> None:
     storage.check()
     storage.check(probe_id="given")
     assert list(storage.list("")) == []
+
+
+def test_a_check_removes_what_a_killed_one_left_and_leaves_those_that_may_still_run(storage: Storage) -> None:
+    killed, running = "20261122T000000Z-aa", "20261122T013000Z-bb"
+    for probe in (killed, running, "of-nobody-knows-when"):
+        storage.put(f"{keys.PROBES}/{probe}", b"x")
+    storage.check(probe_id=new_probe_id(datetime(2026, 11, 22, 2, 0, tzinfo=UTC), uuid4()))
+    left = [stat.key.rpartition("/")[2] for stat in storage.list("")]
+    assert left == [running, "of-nobody-knows-when"]
 
 
 def test_a_reader_that_knows_the_digest_gets_no_mixture_while_a_writer_replaces(storage: Storage) -> None:

@@ -190,6 +190,9 @@ class Tripwire:
     def list(self, prefix: str) -> Iterator[Stat]:
         return self._storage.list(prefix)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        return self._storage.folders(prefix)
+
     def delete(self, key: str) -> None:
         self._storage.delete(key)
 
