@@ -144,6 +144,11 @@ class Snapshots:
 
     def judge(self, snapshot_id: str, *, matched: bool) -> None:
         """Note what the newest real restore of a snapshot showed."""
+    def keep(self, snapshot_id: str, *, window: timedelta) -> None:
+        """Let retention leave it alone for so long from now on."""
+        change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
+        self._db.execute(change.values(kept_until=func.now() + window))
+
         change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
         verdict = {
             "verified_at": func.now() if matched else None,

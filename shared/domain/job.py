@@ -100,7 +100,7 @@ SAGAS: Mapping[JobKind, Saga] = {
         ends_undone=JobState.FAILED,
     ),
     JobKind.RESTORE: Saga(
-        steps=("plan", "create", "load", "build", "prove", "swap", "settle"),
+        steps=("plan", "safeguard", "create", "load", "build", "prove", "swap", "settle"),
         queue="restore",
         deadline=timedelta(hours=48),
         ends_undone=JobState.ROLLED_BACK,

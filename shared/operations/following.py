@@ -101,7 +101,7 @@ def _look(fleet: Fleet, job_id: str, pace: _Pace) -> Progress:
         job = tx.jobs.get(job_id)
         if job is None:
             raise NotFound(f"no job {job_id}", code="job_unknown", hint="`snapfleet jobs` lists them")
-        if job.step not in {"copy", "load"} or job.state.is_final:
+        if job.step not in {"copy", "safeguard", "load"} or job.state.is_final:
             return Progress(job=job)
         parts = tx.parts.progress(job_id)
     done_bytes = parts.done_bytes + int(job.progress.get("archive_bytes", 0))

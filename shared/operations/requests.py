@@ -88,6 +88,29 @@ def choose_snapshot(fleet: Fleet, database: str, *, snapshot_id: str | None, at:
     with fleet.catalog.transaction() as tx:
         if snapshot_id is not None:
             found = tx.snapshots.get(snapshot_id)
+def restore_request(
+    *,
+    snapshot_id: str,
+    to: str | None = None,
+    as_superuser: bool = False,
+    safeguard_id: str | None = None,
+    plan_id: str | None = None,
+    target: str | None = None,
+) -> dict[str, object]:
+    """What a restore carries. `safeguard_id` is the id of the safety snapshot to take of what is replaced,
+    `plan_id` what must still be true, `target` the name of another server that the workers know.
+    """
+    return {
+        "snapshot_id": snapshot_id,
+        "to": to,
+        "as_superuser": as_superuser,
+        "safeguard": safeguard_id is not None,
+        "safeguard_id": safeguard_id,
+        "plan_id": plan_id,
+        "target": target,
+    }
+
+
             if found is None or found.database != database:
                 raise NotFound(
                     f"database {database} has no snapshot {snapshot_id}",

@@ -1,7 +1,7 @@
 """Bring a snapshot back: always into a side database, and only at the end by one atomic swap.
 
-    plan ─► create ─► load ─► build ─► prove ─► swap ─► settle
-            side db   parts   indexes  counts   names   undo window opens
+    plan ─► safeguard ─► create ─► load ─► build ─► prove ─► swap ─► settle
+            snapshot     side db   parts   indexes  counts   names   undo window opens
 
 Until `swap` the live database is only looked at. Undoing `create` drops what is ours; undoing `swap`
 gives the name back. With a target of its own (`to`), the name is new and nothing is parked.
@@ -14,7 +14,7 @@ import structlog
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind
 from shared.errors import Damaged, NotFound
-from shared.operations import preflight, proving, side, source
+from shared.operations import emptiness, preflight, proving, safeguard, side, source
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres import databases, inspection
 from shared.postgres.session import connected
@@ -44,6 +44,7 @@ def plan(run: StepRun) -> Outcome:
         if request["to"] is not None:
             preflight.refuse_target(session, target)
         preflight.refuse_without_rights(session, target)
+    emptiness.refuse_in_use(run)
     return Outcome(result={"snapshot_id": manifest.id, "target": target})
 
 
@@ -71,9 +72,12 @@ def swap(run: StepRun) -> Outcome:
             parked_name=parked,
             properties=manifest.properties,
             check=run.check,
+            last_look=emptiness.last_look(run, live_oid=noted["live_oid"]),
         )
 
     def record(tx: Transaction) -> None:
+        if safeguard.is_wanted(run.job.request):
+            tx.snapshots.keep(safeguard.id_in(run.job), window=run.database.undo_window)
         if noted["live_oid"] is not None:
             tx.parked.park(
                 job_id=run.job.id,
@@ -121,11 +125,17 @@ def settle(run: StepRun) -> Outcome:
         oid = inspection.identity(session).oid
     if oid != run.data("swap")["incoming_oid"]:
         raise Damaged(f"{target!r} is not the database that was swapped in", code="not_settled")
-    return Outcome(record=lambda tx: tx.parts.clear(run.job.id))
+
+    def record(tx: Transaction) -> None:
+        tx.parts.clear(run.job.id)
+        emptiness.lift(tx, run.job)
+
+    return Outcome(record=record)
 
 
 STEPS = {
     (JobKind.RESTORE, "plan"): StepActions(do=plan),
+    (JobKind.RESTORE, safeguard.STEP): StepActions(do=safeguard.take, undo=safeguard.undo),
     (JobKind.RESTORE, "create"): StepActions(do=side.create, undo=side.undo_create),
     (JobKind.RESTORE, "load"): StepActions(do=side.load),
     (JobKind.RESTORE, "build"): StepActions(do=side.build),

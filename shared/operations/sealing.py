@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
@@ -23,11 +25,32 @@ from shared.domain.parts import PartSpec
 from shared.errors import Damaged, NotFound
 from shared.operations import verify
 from shared.operations.saga import Outcome, StepRun
+from shared.operations.taking import Taking
 
 
 def seal(run: StepRun) -> Outcome:
-    """Compare every chunk with what storage says, write the manifest, and only then let it count."""
-    manifest, new_bytes, seconds = assemble(run)
+    """Make a snapshot job's snapshot count, and ask for what comes after it."""
+    sealed = close(run, Taking.asked_for(run.job))
+
+    def record(tx: Transaction) -> None:
+        sealed.record(tx)
+        verify.follow(tx, run, sealed.manifest)
+
+    return Outcome(result=sealed.facts, record=record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealing:
+    """A manifest that is written: `record`, called in the step's last commit, makes it count."""
+
+    manifest: Manifest
+    facts: Mapping[str, Any]
+    record: Callable[[Transaction], None]
+
+
+def close(run: StepRun, taking: Taking) -> Sealing:
+    """Compare every chunk with what storage says, and write the manifest. The same again if repeated."""
+    manifest, new_bytes, seconds = assemble(run, taking)
     began = time.monotonic()
     wrong: dict[str, str] = {}
     for number, chunk in enumerate(manifest.distinct_chunks.values(), start=1):
@@ -57,13 +80,13 @@ def seal(run: StepRun) -> Outcome:
             new_bytes=new_bytes,
             duration_seconds=seconds + time.monotonic() - began,
         )
+            kept_for=taking.kept_for,
         if not sealed:
             raise NotFound(f"snapshot {manifest.id} is not being copied", code="snapshot_unknown")
-        tx.parts.clear(run.job.id)
         # The copy's notes are in the manifest now.
-        verify.follow(tx, run, manifest)
+        tx.parts.clear(run.job.id)
 
-    result = {
+    facts = {
         "snapshot_id": manifest.id,
         "raw_bytes": manifest.raw_bytes,
         "stored_bytes": manifest.stored_bytes,
@@ -71,18 +94,22 @@ def seal(run: StepRun) -> Outcome:
         "objects": len(manifest.distinct_chunks) + 1,
         "row_count": manifest.row_count,
     }
-    return Outcome(result=result, record=record)
+    return Sealing(manifest=manifest, facts=facts, record=record)
 
 
 def undo(run: StepRun) -> None:
     """A manifest that was written and never counted must not make a failed snapshot look real."""
-    run.fleet.repository.delete_manifest(run.job.database, run.job.request["snapshot_id"])
+    run.fleet.repository.delete_manifest(run.job.database, taking.snapshot_id)
     failpoints.reach("seal.manifest_taken_back")
 
+    take_back(run, Taking.asked_for(run.job))
 
-def assemble(run: StepRun) -> tuple[Manifest, int, float]:
-    """The manifest from what `copy` and its parts recorded; bytes that were new; seconds of the copy."""
-    noted = run.data("copy")
+
+def take_back(run: StepRun, taking: Taking) -> None:
+
+def assemble(run: StepRun, taking: Taking) -> tuple[Manifest, int, float]:
+    """The manifest from what the copy and its parts recorded; bytes that were new; seconds of the copy."""
+    noted = run.data(taking.step)
     with run.fleet.catalog.transaction() as tx:
         results = tx.parts.results(run.job.id)
     parts = tuple(
@@ -95,7 +122,7 @@ def assemble(run: StepRun) -> tuple[Manifest, int, float]:
     )
     manifest = Manifest(
         format=FORMAT,
-        id=run.job.request["snapshot_id"],
+        id=taking.snapshot_id,
         database=run.job.database,
         taken_at=datetime.fromisoformat(noted["taken_at"]),
         source=parse(noted["source"], Source),

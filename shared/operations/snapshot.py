@@ -29,13 +29,13 @@ from shared.domain.manifest import (
     plain,
 )
 from shared.domain.parts import PartSpec, Table
-from shared.domain.snapshot import Reason
 from shared.errors import Refused, SnapfleetError, Transient
 from shared.operations import hands, sealing, source
 from shared.operations.chunking import ARCHIVE_HEAD_BYTES, ChunkStore, ChunkWriter
 from shared.operations.fleet import Fleet
 from shared.operations.hands import PartRun
 from shared.operations.saga import Outcome, StepActions, StepRun
+from shared.operations.taking import Taking
 from shared.postgres import copying, databases, dump, inspection
 from shared.postgres.copying import Reader
 from shared.postgres.dsn import Dsn
@@ -64,12 +64,17 @@ class Archive:
 
 
 def copy(run: StepRun) -> Outcome:
-    """Read the whole database at one moment and store it; nobody sees it before `seal`."""
+    take(run, Taking.asked_for(run.job))
+    return Outcome()
+
+
+def take(run: StepRun, taking: Taking) -> None:
+    """Read the whole database at one moment and store it; nobody sees it before it is sealed."""
     began = time.monotonic()
     with held_moment(run) as moment:
         facts = describe(moment)
         specs = partition.split(moment.tables, part_bytes=run.database.part_bytes)
-        share_out(run, moment, specs)
+        share_out(run, taking, moment, specs)
         split = sorted({(spec.schema, spec.table) for spec in specs})
         archive = copy_archive(run, moment, without_data_of=split)
         failpoints.reach("copy.archive_stored")
@@ -85,7 +90,6 @@ def copy(run: StepRun) -> Outcome:
         counts=[plain(count, TableCount) for count in counts],
         seconds=time.monotonic() - began,
     )
-    return Outcome()
 
 
 @contextmanager
@@ -124,17 +128,16 @@ def describe(moment: Moment) -> dict[str, Any]:
     }
 
 
-def share_out(run: StepRun, moment: Moment, specs: Sequence[PartSpec]) -> None:
+def share_out(run: StepRun, taking: Taking, moment: Moment, specs: Sequence[PartSpec]) -> None:
     """Write the parts down, say in which snapshot they are to be read, and call hands."""
-    request = run.job.request
     with run.fleet.catalog.transaction() as tx:
-        if tx.snapshots.get(request["snapshot_id"]) is None:
+        if tx.snapshots.get(taking.snapshot_id) is None:
             tx.snapshots.begin(
-                request["snapshot_id"],
+                taking.snapshot_id,
                 database=run.job.database,
                 job_id=run.job.id,
-                reason=Reason(request["reason"]),
-                labels=request["labels"],
+                reason=taking.reason,
+                labels=taking.labels,
             )
         parts = planned(specs, moment.tables)
         tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
@@ -248,9 +251,13 @@ def help_copy(fleet: Fleet, job: Job) -> int:
 
 
 def undo_copy(run: StepRun) -> None:
+    give_up(run, Taking.asked_for(run.job))
+
+
+def give_up(run: StepRun, taking: Taking) -> None:
     """What was stored stays until retention finds it unused; the snapshot will not be."""
     with run.fleet.catalog.transaction() as tx:
-        tx.snapshots.fail(run.job.request["snapshot_id"], error=run.job.error)
+        tx.snapshots.fail(taking.snapshot_id, error=run.job.error)
         tx.parts.clear(run.job.id)
     # A lead that was paused holds its moment open. Where the source is what failed there is none to end.
     with (

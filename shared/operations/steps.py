@@ -20,6 +20,7 @@ Hand = Callable[[Fleet, Job], int]
 
 HANDS: Mapping[str, Hand] = {
     "copy": snapshot.help_copy,
+    "safeguard": snapshot.help_copy,
     "load": side.help_load,
 }
 """By the name of the step that they help with."""

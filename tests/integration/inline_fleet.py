@@ -91,10 +91,23 @@ class InlineFleet:
         return self._run(JobKind.SNAPSHOT, request)
 
     def restore(
-        self, *, snapshot_id: str | None = None, to: str | None = None, as_superuser: bool = False
+        self,
+        *,
+        snapshot_id: str | None = None,
+        to: str | None = None,
+        as_superuser: bool = False,
+        safeguard: bool = False,
+        **more: Any,
     ) -> Job:
         chosen = requests.choose_snapshot(self.fleet, NAME, snapshot_id=snapshot_id, at=None)
-        return self._run(JobKind.RESTORE, {"snapshot_id": chosen.id, "to": to, "as_superuser": as_superuser})
+        request = requests.restore_request(
+            snapshot_id=chosen.id,
+            to=to,
+            as_superuser=as_superuser,
+            safeguard_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()) if safeguard else None,
+            **more,
+        )
+        return self._run(JobKind.RESTORE, request)
 
     def undo(self, restored: Job) -> Job:
         key = str(uuid.uuid4())
