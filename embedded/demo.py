@@ -25,6 +25,7 @@ from embedded.screen import Screen
 from embedded.stack import Stack
 from embedded.story import Done, Story
 from shared import logs
+from shared.domain.proof import VerifyPolicy
 from shared.errors import SnapfleetError
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
@@ -81,8 +82,10 @@ def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
     story.start_fleet()
     story.write_journal(thoughts)
     before = story.take_fingerprint()
-    first = story.take_snapshot("Snapshot", _JOURNAL)
-    second = story.take_snapshot("Second snapshot", _JOURNAL)
+    first = story.take_snapshot("Snapshot", _JOURNAL, verify=VerifyPolicy.ALWAYS)
+    proof = story.see_proven(first)
+    # The restore below proves this one.
+    second = story.take_snapshot("Second snapshot", _JOURNAL, verify=VerifyPolicy.NEVER)
     story.do_damage()
     damaged = story.take_fingerprint()
     restored = story.restore_newest(_JOURNAL)
@@ -93,6 +96,7 @@ def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
         [
             ("before", "", "", "", "", Text(str(before), style="green")),
             _figures("snapshot", first),
+            ("proven", f"{proof.seconds:.1f}", decimal(first.figure("raw_bytes")), "", "", ""),
             _figures("second snapshot", second),
             ("damaged", "", "", "", "", Text(str(damaged), style="red")),
             (

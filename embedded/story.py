@@ -20,6 +20,7 @@ from embedded.stack import Stack
 from shared.catalog.migration import migrate
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
 from shared.operations import following, requests
@@ -72,7 +73,7 @@ class Story:
             phase.outcome = f"{found}  {found.rows:,} rows, all definitions"
         return found
 
-    def take_snapshot(self, title: str, database: str) -> Done:
+    def take_snapshot(self, title: str, database: str, *, verify: VerifyPolicy) -> Done:
         with self._screen.phase(title) as phase:
             request = requests.snapshot_request(
                 snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
@@ -80,11 +81,19 @@ class Story:
                 verify_job_id=str(uuid.uuid4()),
                 reason=Reason.MANUAL,
                 labels={},
+                verify=verify,
             )
             done = self._finished(phase, JobKind.SNAPSHOT, database, request)
             read, new = (decimal(done.figure(name)) for name in ("raw_bytes", "new_bytes"))
             phase.outcome = f"{read} read, {new} stored"
         return done
+
+    def see_proven(self, snapshot: Done) -> Done:
+        """Wait for the proof that follows a snapshot by itself."""
+        with self._screen.phase("Proof") as phase:
+            job = self._succeeded(self._followed(phase, str(snapshot.job.request["verify_job_id"])))
+            phase.outcome = "restored into a scratch database, compared, dropped"
+        return Done(job=job, seconds=phase.seconds)
 
     def do_damage(self) -> None:
         with self._screen.phase("Damage") as phase, psycopg.connect(self._dsn) as session:
@@ -109,16 +118,19 @@ class Story:
             idempotency_key=str(uuid.uuid4()),
         )
         requests.submit(self._fleet, new)
-        job = self._followed(phase, new.id)
+        job = self._succeeded(self._followed(phase, new.id))
+        return Done(job=job, seconds=phase.seconds)
+
+    def _succeeded(self, job: Job) -> Job:
         if job.state is not JobState.SUCCEEDED:
             error = job.error or {}
             raise SnapfleetError(
-                f"the {kind} {job.state}: {error.get('message')}",
+                f"the {job.kind} {job.state}: {error.get('message')}",
                 hint="; ".join(
                     filter(None, (error.get("hint"), f"the logs are in {self._stack.folder / 'log'}"))
                 ),
             )
-        return Done(job=job, seconds=phase.seconds)
+        return job
 
     def _followed(self, phase: Phase, job_id: str) -> Job:
         for progress in following.follow(self._fleet, job_id):
