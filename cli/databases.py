@@ -38,6 +38,10 @@ def databases(as_json: Json = False) -> None:
         now = reports.now(fleet)
     if not all(report.lock_known for report in found):
         output.note("Redis does not answer: who holds the locks is not known")
+    for report in found:
+        if report.blocked is not None:
+            output.note(f"no snapshot of {report.name} is taken: {report.blocked}")
+            output.note(f"when it is as it should be: snapfleet unblock {report.name}")
     if as_json:
         output.as_json([records.database(report) for report in found])
     else:
@@ -53,7 +57,7 @@ def row(report: DatabaseReport, now: datetime) -> tuple[str, ...]:
         newest.id if newest else "none",
         formats.ago(newest.taken_at, now) if newest else formats.NOTHING,
         formats.size(newest.raw_bytes if newest else None),
-        formats.ahead(report.next_slot, now),
+        "blocked" if report.blocked else formats.ahead(report.next_slot, now),
         formats.number(report.missed_slots),
         at_work(report),
         report.where,
@@ -72,7 +76,10 @@ def at_work(report: DatabaseReport) -> str:
 def prune(
     database: DatabaseArgument = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say of every snapshot why it stays or goes; change nothing.")
+        bool,
+        typer.Option(
+            "--plan", "--dry-run", help="Say of every snapshot why it stays or goes; change nothing."
+        ),
     ] = False,
     wait: Wait = False,
     as_json: Json = False,
@@ -90,6 +97,8 @@ def prune(
                 for verdict in plan.verdicts
             )
             output.table(("SNAPSHOT", "VERDICT", "WHY"), verdicts)
+            if plan.stopped is not None:
+                output.note(f"pruning has stopped: {plan.stopped}")
             output.say(f"{len(plan.keep)} stay, {len(plan.remove)} go; nothing was changed")
             return
         new = NewJob(

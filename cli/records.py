@@ -32,7 +32,9 @@ def plain(value: Any) -> Any:
 
 
 def snapshot(found: Snapshot) -> Record:
-    return {field.name: plain(getattr(found, field.name)) for field in fields(Snapshot)}
+    return {field.name: plain(getattr(found, field.name)) for field in fields(Snapshot)} | {
+        "standing": found.standing
+    }
 
 
 def snapshot_report(report: SnapshotReport) -> Record:
@@ -106,6 +108,7 @@ def database(report: DatabaseReport) -> Record:
         "newest_snapshot": report.newest and snapshot(report.newest),
         "next_slot": time(report.next_slot),
         "missed_slots": report.missed_slots,
+        "blocked": report.blocked,
         "live_job": live and {"id": live.id, "kind": live.kind, "state": live.state, "step": live.step},
         "lock_holder": report.lock_holder,
         "lock_known": report.lock_known,
@@ -134,6 +137,7 @@ def preview(found: RestorePreview) -> Record:
 def retention_plan(database_name: str, plan: Plan) -> Record:
     return {
         "database": database_name,
+        "stopped": plan.stopped,
         "verdicts": [
             {"snapshot_id": verdict.snapshot_id, "keep": verdict.keep, "why": verdict.why}
             for verdict in plan.verdicts

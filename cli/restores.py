@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -17,6 +17,7 @@ from cli.fleet import opened
 from cli.options import DatabaseArgument, Json, Key, Wait, Yes
 from shared.catalog.parked import Parked
 from shared.domain.job import JobKind, NewJob
+from shared.domain.snapshot import Reason, Snapshot
 from shared.errors import Refused
 from shared.operations import preview, requests
 from shared.operations.fleet import Fleet
@@ -84,9 +85,21 @@ class Wanted:
 def look(fleet: Fleet, name: str, wanted: Wanted, *, job_id: str | None) -> RestorePreview:
     snapshot_id = None if wanted.snapshot is None else requests.find_snapshot(fleet, wanted.snapshot).id
     chosen = requests.choose_snapshot(fleet, name, snapshot_id=snapshot_id, at=wanted.at)
+    if snapshot_id is None:
+        note_passed_over(requests.passed_over(fleet, chosen, at=wanted.at))
     return preview.restore_of(
         fleet, name, chosen, to=wanted.to, as_superuser=wanted.as_superuser, job_id=job_id
     )
+
+
+def note_passed_over(newer: Sequence[Snapshot]) -> None:
+    if newer:
+        said = ", ".join(f"{each.id} ({remark(each)})" for each in newer)
+        output.note(f"newer, and passed over: {said}; name one with --snapshot to restore it all the same")
+
+
+def remark(snapshot: Snapshot) -> str:
+    return "safeguard" if snapshot.reason is Reason.SAFEGUARD else snapshot.standing
 
 
 def submit(

@@ -1,4 +1,4 @@
-"""`snapfleet snapshot …`: take, list, show, pin, unpin."""
+"""`snapfleet snapshot …`: take, list, show, pin, unpin, accept."""
 
 from __future__ import annotations
 

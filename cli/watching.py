@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import typer
 
 from cli import exits, formats, output, progress, records
 from shared.catalog.parked import Parked
 from shared.domain.job import Job, JobKind, JobState
-from shared.errors import SnapfleetError, Unreachable
+from shared.errors import Busy, SnapfleetError, Unreachable
 from shared.operations import following, reports
 from shared.operations.fleet import Fleet
 from shared.operations.reports import JobReport
@@ -36,22 +37,33 @@ def watch(fleet: Fleet, job_id: str, *, as_json: bool) -> None:
 
     Ctrl-C ends the showing and not the job.
     """
+    report = to_its_end(fleet, job_id)
+    if as_json:
+        output.as_json(records.job_report(report))
+    tell(report, on_stdout=not as_json)
+
+
+def to_its_end(fleet: Fleet, job_id: str, *, give_up_at: float | None = None) -> JobReport:
+    """Show a job's progress until it has ended, however it did. Busy where that takes too long."""
     away = Away()
     try:
         with progress.shown(time.monotonic) as show:
             for seen in following.follow(fleet, job_id, away=away):
                 away.over()
                 show(seen)
+                if give_up_at is not None and time.monotonic() > give_up_at and not seen.job.state.is_final:
+                    raise Busy(
+                        f"the {seen.job.kind} has not ended in time",
+                        code="timed_out",
+                        hint=f"it goes on; watch it: {watch_command(seen.job)}",
+                    )
     except KeyboardInterrupt:
         output.note(f"the job goes on; watch it: snapfleet job watch {job_id}")
         raise typer.Exit(exits.INTERRUPTED) from None
     except Unreachable:
         output.note(f"the job goes on if its workers can; watch it: snapfleet job watch {job_id}")
         raise
-    report = reports.job(fleet, job_id)
-    if as_json:
-        output.as_json(records.job_report(report))
-    tell(report, on_stdout=not as_json)
+    return reports.job(fleet, job_id)
 
 
 class Away:
@@ -106,6 +118,7 @@ def success(report: JobReport) -> list[str]:
                 f"snapshot {result['snapshot_id']} of {job.database} is sealed, in {took}",
                 f"{rows(result)} in {formats.size(result['raw_bytes'])}",
                 f"{formats.size(result['stored_bytes'])} stored, {formats.size(result['new_bytes'])} of it new",
+                *suspect(result),
             ]
         case JobKind.RESTORE:
             return [
@@ -116,7 +129,9 @@ def success(report: JobReport) -> list[str]:
         case JobKind.UNDO:
             return [f"what was parked is {job.database} again, in {took}", *way_back(report)]
         case JobKind.PRUNE:
-            removed = result["removed"]
+            removed, stopped = result["removed"], result.get("stopped")
+            if stopped is not None:
+                return [f"nothing of {job.database} was removed", f"pruning has stopped: {stopped}"]
             return [
                 f"{formats.counted(len(removed), 'snapshot')} of {job.database} removed, in {took}",
                 f"{formats.counted(result['deleted_chunks'], 'chunk')} deleted",
@@ -128,6 +143,17 @@ def success(report: JobReport) -> list[str]:
 
 def rows(result: Mapping[str, int]) -> str:
     return formats.counted(result["row_count"], "row")
+
+
+def suspect(result: Mapping[str, Any]) -> list[str]:
+    """Why a new snapshot counts for nothing yet, and what makes it count."""
+    suspicions = result.get("suspicions")
+    if not suspicions:
+        return []
+    return [
+        *(f"suspect: {each}" for each in suspicions),
+        f"if that is right: snapfleet snapshot accept {result['snapshot_id']}",
+    ]
 
 
 def way_back(report: JobReport) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, delete, func, insert, select, text, update
+from sqlalchemy import CompoundSelect, Connection, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.models import JobRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow, table
@@ -23,6 +23,15 @@ JOB = table(JobRow)
 HIDDEN = (SnapshotState.DELETING, SnapshotState.DELETED)
 READERS = (JobKind.RESTORE, JobKind.VERIFY, JobKind.TABLES, JobKind.RESET)
 """Kinds of jobs that need the snapshot in their request from the moment they are accepted."""
+
+UNSUSPECTED = (
+    select(SNAPSHOT)
+    .where(SNAPSHOT.c.state == SnapshotState.SEALED, SNAPSHOT.c.reason != Reason.SAFEGUARD)
+    .where(or_(func.jsonb_array_length(SNAPSHOT.c.suspicions) == 0, SNAPSHOT.c.accepted_at.is_not(None)))
+    .order_by(SNAPSHOT.c.sequence.desc())
+    .limit(1)
+)
+"""The newest of what can be measured by: a safeguard shows a database as it was being given up."""
 
 
 class Snapshots:
@@ -63,17 +72,11 @@ class Snapshots:
             .where(SNAPSHOT.c.id == manifest.id, SNAPSHOT.c.state == SnapshotState.COPYING)
             .values(
                 state=SnapshotState.SEALED,
-                taken_at=manifest.taken_at,
                 sealed_at=func.now(),
-                server_version=manifest.source.server_version,
-                tool_version=manifest.source.tool_version,
-                raw_bytes=manifest.raw_bytes,
-                stored_bytes=manifest.stored_bytes,
                 new_bytes=new_bytes,
-                row_count=manifest.row_count,
-                table_rows={f"{t.schema}.{t.name}": t.row_count for t in manifest.tables},
                 duration_seconds=duration_seconds,
                 manifest_sha256=manifest_sha256,
+                **contents(manifest),
                 suspicions=list(suspicions),
                 kept_until=None if kept_for is None else func.now() + kept_for,
             )
@@ -135,6 +138,11 @@ class Snapshots:
         change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id, SNAPSHOT.c.state.not_in(HIDDEN))
         return self._db.execute(change.values(pinned=pinned)).rowcount == 1
 
+    def keep(self, snapshot_id: str, *, window: timedelta) -> None:
+        """Let retention leave it alone for so long from now on."""
+        change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
+        self._db.execute(change.values(kept_until=func.now() + window))
+
     def accept(self, snapshot_id: str) -> bool:
         """Note that a suspect snapshot is right as it is; False unless it is sealed."""
         change = update(SNAPSHOT).where(
@@ -142,13 +150,13 @@ class Snapshots:
         )
         return self._db.execute(change.values(accepted_at=func.now())).rowcount == 1
 
+    def suspect(self, snapshot_id: str, suspicions: Sequence[str]) -> None:
+        """Say anew why it looks wrong, or that it does not any more."""
+        change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
+        self._db.execute(change.values(suspicions=list(suspicions)))
+
     def judge(self, snapshot_id: str, *, matched: bool) -> None:
         """Note what the newest real restore of a snapshot showed."""
-    def keep(self, snapshot_id: str, *, window: timedelta) -> None:
-        """Let retention leave it alone for so long from now on."""
-        change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
-        self._db.execute(change.values(kept_until=func.now() + window))
-
         change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
         verdict = {
             "verified_at": func.now() if matched else None,
@@ -225,6 +233,31 @@ class Snapshots:
         row = self._db.execute(newest).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
+    def newest_good(
+        self, database: str, *, at: datetime | None = None, verified: bool = False
+    ) -> Snapshot | None:
+        """The newest sealed one that is neither suspect nor refuted; no safeguard.
+
+        With `at`, of those taken at or before that moment; with `verified`, of those that a real restore
+        has matched.
+        """
+        query = UNSUSPECTED.where(SNAPSHOT.c.database == database, SNAPSHOT.c.refuted_at.is_(None))
+        if at is not None:
+            query = query.where(SNAPSHOT.c.taken_at <= at)
+        if verified:
+            query = query.where(SNAPSHOT.c.verified_at.is_not(None))
+        row = self._db.execute(query).mappings().one_or_none()
+        return to_snapshot(row) if row else None
+
+    def measure(self, database: str, *, before: int) -> Snapshot | None:
+        """What a snapshot of this sequence number is compared with.
+
+        The newest earlier one that is sealed and not suspect, or accepted; no safeguard.
+        """
+        query = UNSUSPECTED.where(SNAPSHOT.c.database == database, SNAPSHOT.c.sequence < before)
+        row = self._db.execute(query).mappings().one_or_none()
+        return to_snapshot(row) if row else None
+
     def listing(self, *, database: str | None = None, with_hidden: bool = False) -> Sequence[Snapshot]:
         """The newest first; those being deleted and the tombstones only on request."""
         query = select(SNAPSHOT).order_by(SNAPSHOT.c.database, SNAPSHOT.c.sequence.desc())
@@ -233,3 +266,16 @@ class Snapshots:
         if not with_hidden:
             query = query.where(SNAPSHOT.c.state.not_in(HIDDEN))
         return [to_snapshot(row) for row in self._db.execute(query).mappings()]
+
+
+def contents(manifest: Manifest) -> dict[str, Any]:
+    """The columns of a sealed snapshot that repeat what its manifest says."""
+    return {
+        "taken_at": manifest.taken_at,
+        "server_version": manifest.source.server_version,
+        "tool_version": manifest.source.tool_version,
+        "raw_bytes": manifest.raw_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "row_count": manifest.row_count,
+        "table_rows": {f"{t.schema}.{t.name}": t.row_count for t in manifest.tables},
+    }

@@ -16,7 +16,9 @@ import structlog
 from shared import failpoints
 from shared.domain import retention
 from shared.domain.job import JobKind
+from shared.domain.proof import VerifyPolicy
 from shared.domain.retention import Plan
+from shared.domain.snapshot import SnapshotState
 from shared.operations.fleet import Fleet
 from shared.operations.saga import Outcome, StepActions, StepRun
 
@@ -31,16 +33,26 @@ BATCH = 100
 
 def plan(fleet: Fleet, database: str) -> Plan:
     """What retention would keep and let go, and why; changes nothing."""
-    policy = fleet.database(database).policy
+    configured = fleet.database(database)
     with fleet.catalog.transaction() as tx:
         snapshots = tx.snapshots.listing(database=database, with_hidden=True)
         held = tx.snapshots.held(database)
-    return retention.plan(snapshots, policy, held=held)
+        now = tx.jobs.now()
+    return retention.plan(
+        snapshots,
+        configured.policy,
+        held=held,
+        now=now,
+        proven_only=configured.verify is not VerifyPolicy.NEVER,
+    )
 
 
 def prune(run: StepRun) -> Outcome:
     name = run.job.database
     decided = plan(run.fleet, name)
+    if decided.stopped is not None:
+        log.warning("prune_stopped", why=decided.stopped)
+        return Outcome(result={"removed": [], "deleted_chunks": 0, "stopped": decided.stopped})
     run.check()
     with run.fleet.catalog.transaction() as tx:
         tx.snapshots.hide(decided.remove)
@@ -54,14 +66,26 @@ def prune(run: StepRun) -> Outcome:
             tx.snapshots.bury(snapshot_id)
         failpoints.reach("prune.buried")
         log.info("snapshot_deleted", snapshot=snapshot_id)
+    delete_widowed(run)
     deleted = delete_dead_chunks(run)
-    return Outcome(result={"removed": list(decided.remove), "deleted_chunks": deleted})
+    return Outcome(result={"removed": list(decided.remove), "deleted_chunks": deleted, "stopped": None})
 
 
 def hidden(fleet: Fleet, database: str) -> Sequence[str]:
     """What is really hidden now: a snapshot that was pinned or held a moment ago is not."""
     with fleet.catalog.transaction() as tx:
         return tx.snapshots.being_deleted(database)
+
+
+def delete_widowed(run: StepRun) -> None:
+    """What a writer that was paused put beside a manifest that was gone by then. It means nothing."""
+    name = run.job.database
+    for snapshot_id in run.fleet.repository.widowed(name):
+        with run.fleet.catalog.transaction() as tx:
+            snapshot = tx.snapshots.get(snapshot_id)
+        if snapshot is None or snapshot.state in (SnapshotState.FAILED, SnapshotState.DELETED):
+            run.check()
+            run.fleet.repository.delete_standing(name, snapshot_id)
 
 
 def delete_dead_chunks(run: StepRun) -> int:

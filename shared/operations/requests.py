@@ -5,7 +5,7 @@ A request with an idempotency key that was seen before answers with the job that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import Busy, NotFound, Refused
-from shared.operations import dispatch
+from shared.operations import blocking, dispatch, standing
 from shared.operations.fleet import Fleet
 
 
@@ -28,12 +28,17 @@ class Accepted:
 
 
 def submit(fleet: Fleet, new: NewJob) -> Accepted:
-    """Accept a job for a configured database, and start it if nothing else runs there."""
+    """Accept a job for a configured database, and start it if nothing else runs there.
+
+    Refused(database_blocked) for a snapshot of one that is blocked.
+    """
     fleet.database(new.database)
     with fleet.catalog.transaction() as tx:
         tx.schedules.know(fleet.databases)
         job, is_new = tx.jobs.submit(new)
         if is_new:
+            if job.kind is JobKind.SNAPSHOT:
+                blocking.refuse_blocked(tx, job.database)
             data = {"kind": str(job.kind), "request": dict(job.request)}
             tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
     refuse_other(job, new.kind, new.database)
@@ -83,11 +88,6 @@ def snapshot_request(
     }
 
 
-def choose_snapshot(fleet: Fleet, database: str, *, snapshot_id: str | None, at: datetime | None) -> Snapshot:
-    """The sealed snapshot that a restore means: by id, by moment, or the newest. NotFound says why."""
-    with fleet.catalog.transaction() as tx:
-        if snapshot_id is not None:
-            found = tx.snapshots.get(snapshot_id)
 def restore_request(
     *,
     snapshot_id: str,
@@ -111,6 +111,14 @@ def restore_request(
     }
 
 
+def choose_snapshot(fleet: Fleet, database: str, *, snapshot_id: str | None, at: datetime | None) -> Snapshot:
+    """The sealed snapshot that a restore means: by id, by moment, or the newest. NotFound says why.
+
+    Without an id one that is suspect or refuted is passed over, and so is a safeguard.
+    """
+    with fleet.catalog.transaction() as tx:
+        if snapshot_id is not None:
+            found = tx.snapshots.get(snapshot_id)
             if found is None or found.database != database:
                 raise NotFound(
                     f"database {database} has no snapshot {snapshot_id}",
@@ -123,15 +131,31 @@ def restore_request(
                     code="snapshot_not_sealed",
                 )
             return found
-        found = tx.snapshots.newest_sealed(database, at=at)
+        found = tx.snapshots.newest_good(database, at=at)
+        other = tx.snapshots.newest_sealed(database, at=at)
     if found is None:
         when = f" at or before {at.isoformat()}" if at else ""
         raise NotFound(
-            f"database {database} has no sealed snapshot{when}",
+            f"database {database} has no sealed snapshot{when}"
+            + (" that is neither suspect nor refuted" if other else ""),
             code="no_snapshot",
-            hint=f"`snapfleet snapshot list {database}` shows what there is",
+            hint=f"`snapfleet snapshot list {database}` shows what there is"
+            + ("; any sealed one can be restored by its id" if other else ""),
         )
     return found
+
+
+def passed_over(fleet: Fleet, chosen: Snapshot, *, at: datetime | None) -> Sequence[Snapshot]:
+    """Newer sealed ones that `choose_snapshot` left out: suspect or refuted ones, and safeguards."""
+    with fleet.catalog.transaction() as tx:
+        listed = tx.snapshots.listing(database=chosen.database)
+    return [
+        each
+        for each in listed
+        if each.state is SnapshotState.SEALED
+        and each.sequence > chosen.sequence
+        and (at is None or (each.taken_at is not None and each.taken_at <= at))
+    ]
 
 
 def find_job(fleet: Fleet, job_id: str) -> Job:
@@ -223,4 +247,5 @@ def pin(fleet: Fleet, snapshot_id: str, *, pinned: bool) -> Snapshot:
             code="snapshot_unknown",
             hint="`snapfleet snapshot list` shows them",
         )
+    standing.keep(fleet, found.database)
     return found

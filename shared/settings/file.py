@@ -104,7 +104,11 @@ class DeclaredDatabase(Declared):
         right="an IANA name: Europe/Berlin",
         otherwise="UTC",
     )
-    keep: Keep = setting(Keep(), meaning="What retention keeps: whatever one of its rules keeps, and never less than a day of everything.", right="a table: { last = 10, daily = 7, weekly = 4, monthly = 6, within = \"14d\" }")
+    keep: Keep = setting(
+        Keep(),
+        meaning="What retention keeps: whatever one of its rules keeps, and never less than a day of everything.",
+        right='a table: { last = 10, daily = 7, weekly = 4, monthly = 6, within = "14d" }',
+    )
     verify: Literal["always", "daily", "never"] | None = setting(
         None,
         meaning="After which snapshots one is restored into a scratch database and compared with what was recorded.",

@@ -19,7 +19,7 @@ from shared.errors import Misconfigured
 from shared.settings import dsn, environment, file
 from shared.settings.environment import A_DSN, A_REDIS_URL, Environment
 from shared.settings.fields import first_of, misconfigurations, secret_fault
-from shared.settings.file import DeclaredDatabase, File
+from shared.settings.file import DeclaredDatabase, File, Keep
 from shared.settings.values import Dsn, Name, RedisUrl
 
 DSN: TypeAdapter[SecretStr] = TypeAdapter(Dsn)

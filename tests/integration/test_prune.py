@@ -79,6 +79,10 @@ class Shelf:
 
     def a_day_passes(self) -> None:
         self.change("update chunk set touched_at = touched_at - interval '25 h'")
+        self.change(
+            "update snapshot set created_at = created_at - interval '25 h',"
+            " taken_at = taken_at - interval '25 h', sealed_at = sealed_at - interval '25 h'"
+        )
 
     def change(self, statement: str) -> None:
         with self.inlined.fleet.catalog.engine.begin() as connection:
@@ -116,6 +120,9 @@ def test_what_retention_lets_go_is_gone_to_the_last_object_after_a_day(shelf: Sh
     ids = [shelf.snapshot() for _ in range(3)]
     needed = {id_: shelf.objects_of(id_) for id_ in ids}
     shelf.keep(1)
+    assert shelf.prune().result["removed"] == []
+    shelf.a_day_passes()
+    shelf.change("update chunk set touched_at = now()")
     shelf.prune()
     assert shelf.states() == {
         ids[0]: SnapshotState.DELETED,
@@ -134,6 +141,7 @@ def test_what_retention_lets_go_is_gone_to_the_last_object_after_a_day(shelf: Sh
 def test_the_newest_the_pinned_and_those_that_a_job_asks_for_stay(shelf: Shelf) -> None:
     pinned, wanted, held, loose, newest = (shelf.snapshot() for _ in range(5))
     shelf.keep(1)
+    shelf.a_day_passes()
     requests.pin(shelf.inlined.fleet, pinned, pinned=True)
     pruning = shelf.submit(JobKind.PRUNE, {})
     waiting = shelf.submit(JobKind.RESTORE, {"snapshot_id": wanted, "to": None, "as_superuser": False})
@@ -156,6 +164,7 @@ def nothing_but_prune(_: Job, step: str) -> None:
 def test_a_snapshot_that_was_pinned_after_the_plan_stays(shelf: Shelf) -> None:
     first, _ = shelf.snapshot(), shelf.snapshot()
     shelf.keep(1)
+    shelf.a_day_passes()
     decided = prune.plan(shelf.inlined.fleet, NAME)
     assert decided.remove == (first,)
     requests.pin(shelf.inlined.fleet, first, pinned=True)
