@@ -23,7 +23,7 @@ from shared.domain.manifest import (
 )
 from shared.domain.parts import PartSpec
 from shared.errors import Damaged, NotFound
-from shared.operations import verify
+from shared.operations import suspecting, verify
 from shared.operations.saga import Outcome, StepRun
 from shared.operations.taking import Taking
 
@@ -69,6 +69,7 @@ def close(run: StepRun, taking: Taking) -> Sealing:
             hint="take another snapshot: it stores them again",
         )
     failpoints.reach("seal.checked")
+    suspicion = suspecting.of(run.fleet, manifest)
     run.check()
     manifest_sha256 = run.fleet.repository.put_manifest(manifest)
     failpoints.reach("seal.manifest_put")
@@ -79,12 +80,14 @@ def close(run: StepRun, taking: Taking) -> Sealing:
             manifest_sha256=manifest_sha256,
             new_bytes=new_bytes,
             duration_seconds=seconds + time.monotonic() - began,
+            suspicions=suspicion.sentences,
             kept_for=taking.kept_for,
         )
         if not sealed:
             raise NotFound(f"snapshot {manifest.id} is not being copied", code="snapshot_unknown")
         # The copy's notes are in the manifest now.
         tx.parts.clear(run.job.id)
+        suspecting.alert(tx, suspicion, database=run.job.database, job_id=run.job.id)
 
     facts = {
         "snapshot_id": manifest.id,
@@ -93,6 +96,7 @@ def close(run: StepRun, taking: Taking) -> Sealing:
         "new_bytes": new_bytes,
         "objects": len(manifest.distinct_chunks) + 1,
         "row_count": manifest.row_count,
+        "suspicions": list(suspicion.sentences),
     }
     return Sealing(manifest=manifest, facts=facts, record=record)
 
