@@ -7,6 +7,7 @@ from shared.errors import Busy, Misconfigured, NotFound, Permanent, Refused, Sna
 DONE = 0
 FAILED = 1
 USAGE = 2
+NO_SNAPSHOT = 7
 INTERRUPTED = 130
 
 MEANINGS = {
@@ -17,6 +18,7 @@ MEANINGS = {
     4: "not found",
     5: "busy",
     6: "unreachable",
+    NO_SNAPSHOT: "no snapshot to bootstrap from",
     INTERRUPTED: "interrupted; a job goes on",
 }
 

@@ -27,6 +27,8 @@ class DatabaseReport:
     """The newest sealed one."""
     next_slot: datetime
     missed_slots: int
+    blocked: str | None
+    """Why no snapshot of it is taken until somebody decides; None where nothing is in the way."""
     live_job: Job | None
     """The one job that may change it now."""
     lock_holder: str | None
@@ -79,6 +81,7 @@ def databases(fleet: Fleet) -> tuple[DatabaseReport, ...]:
                 newest=tx.snapshots.newest_sealed(name),
                 next_slot=schedule.next_slot(fleet.databases[name].schedule, moment),
                 missed_slots=tx.schedules.missed(name),
+                blocked=tx.schedules.blocked(name),
                 live_job=tx.jobs.live(name),
                 lock_holder=holders[name] if holders else None,
                 lock_known=holders is not None,

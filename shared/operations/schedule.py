@@ -51,6 +51,11 @@ def make_slots(
         tx.schedules.miss_slots(name, found.missed)
         if found.missed:
             log.warning("slots_missed", database=name, count=len(found.missed))
+        if known.blocked_why is not None:
+            tx.schedules.miss_slots(name, [found.latest])
+            tx.schedules.decided_until(name, found.latest)
+            log.warning("slot_blocked", database=name, why=known.blocked_why)
+            return 0
         job, is_new = tx.jobs.submit(
             NewJob(
                 id=new_job_id(),

@@ -30,7 +30,7 @@ from shared.domain.manifest import (
 )
 from shared.domain.parts import PartSpec, Table
 from shared.errors import Refused, SnapfleetError, Transient
-from shared.operations import hands, sealing, source
+from shared.operations import blocking, hands, sealing, source
 from shared.operations.chunking import ARCHIVE_HEAD_BYTES, ChunkStore, ChunkWriter
 from shared.operations.fleet import Fleet
 from shared.operations.hands import PartRun
@@ -64,6 +64,8 @@ class Archive:
 
 
 def copy(run: StepRun) -> Outcome:
+    with run.fleet.catalog.transaction() as tx:
+        blocking.refuse_blocked(tx, run.job.database)
     take(run, Taking.asked_for(run.job))
     return Outcome()
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
@@ -25,6 +26,9 @@ OURS = "snapfleet_"
 
 SWAP_PATIENCE_SECONDS = 30.0
 """How long a swap goes on cutting sessions that come back before it gives up."""
+
+LOOK_SECONDS = 0.02
+"""How soon it looks again whether the sessions that it has cut are gone."""
 
 IN_IT = sql.SQL("datname = %s and usesysid is not null and pid <> pg_catalog.pg_backend_pid()")
 """Sessions, walsenders and workers of any role; not autovacuum, which makes way. By what every role may
@@ -197,6 +201,18 @@ def guarded(session: Session, live_name: str) -> Generator[None]:
             session.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastLook:
+    """What must be true of the live database at the moment when it goes.
+
+    `enter` opens a session in it. `judge` is called with that session when nobody else is in it and nobody
+    can come in, so that what it sees stays so until the swap; it raises to stop the swap.
+    """
+
+    enter: Callable[[], AbstractContextManager[Session]]
+    judge: Callable[[Session], None]
+
+
 def exchange(
     session: Session,
     *,
@@ -205,6 +221,7 @@ def exchange(
     parked_name: str,
     properties: Properties | None,
     check: Callable[[], None],
+    last_look: LastLook | None = None,
 ) -> None:
     """Make `live_name` mean the database `incoming_oid`; what it meant before is parked.
 
@@ -218,6 +235,8 @@ def exchange(
     with guarded(session, live_name):
         try:
             if oid_of(session, live_name) != incoming_oid:
+                if last_look is not None and oid_of(session, live_name) is not None:
+                    look_alone(session, live_name, last_look, check=check)
                 rename_both(
                     session,
                     live_name=live_name,
@@ -229,6 +248,23 @@ def exchange(
         finally:
             if not session.closed and oid_of(session, live_name) is not None:
                 allow(session, live_name, allowed=True)
+
+
+def look_alone(session: Session, name: str, last_look: LastLook, *, check: Callable[[], None]) -> None:
+    """Judge a database that nobody but us is in. Afterwards it lets nobody in."""
+    allow(session, name, allowed=True)
+    give_up_at = time.monotonic() + SWAP_PATIENCE_SECONDS
+    with last_look.enter() as inside:
+        allow(session, name, allowed=False)
+        while True:
+            check()
+            cut(session, name, but=inside.info.backend_pid)
+            if session_count(session, name) == 1:
+                break
+            if time.monotonic() > give_up_at:
+                raise Busy(f"{name!r} is in use by sessions that do not end", code="database_in_use")
+            time.sleep(LOOK_SECONDS)
+        last_look.judge(inside)
 
 
 def rename_both(
@@ -297,11 +333,13 @@ def end_superseded(session: Session, application_name: str) -> None:
     )
 
 
-def cut(session: Session, name: str) -> None:
-    """End every session in a database. Refused where there is one that we may not end."""
-    query = sql.SQL("select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where {}")
+def cut(session: Session, name: str, *, but: int = 0) -> None:
+    """End every session in a database, `but` one. Refused where there is one that we may not end."""
+    query = sql.SQL(
+        "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where {} and pid <> %s"
+    )
     try:
-        session.execute(query.format(IN_IT), [name])
+        session.execute(query.format(IN_IT), [name, but])
     except psycopg.errors.InsufficientPrivilege as exc:
         raise out_of_reach(name, exc.diag.message_detail or "") from exc
 

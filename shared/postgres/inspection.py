@@ -149,6 +149,15 @@ def sequences(session: Session) -> tuple[SequenceState, ...]:
     )
 
 
+def first_content(session: Session) -> str | None:
+    """Something that somebody has put here, by name; None in an empty database.
+
+    Relations and large objects count. What belongs to an extension does not, nor does a schema or a type.
+    """
+    found = session.execute(statement("first_content").encode()).fetchone()
+    return str(found["what"]) if found else None
+
+
 def invalid_indexes(session: Session) -> tuple[str, ...]:
     query = (
         "select indexrelid::regclass::text as name from pg_catalog.pg_index where not indisvalid order by 1"

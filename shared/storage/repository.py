@@ -134,6 +134,14 @@ class Repository:
             )
         return found
 
+    def first_snapshot(self, database: str) -> str | None:
+        """The id of the oldest snapshot with a manifest here, whatever anybody knows of it."""
+        for stat in self.storage.list(f"{database}/snapshots/"):
+            *_, snapshot_id, name = stat.key.split("/")
+            if name == "manifest.json":
+                return snapshot_id
+        return None
+
     def delete_manifest(self, database: str, snapshot_id: str) -> None:
         self.storage.delete(manifest_key(database, snapshot_id))
 
