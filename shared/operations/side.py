@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+import structlog
+
 from shared import failpoints
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import Manifest, Part, parse, plain
@@ -21,10 +23,13 @@ from shared.operations.archive import spooled
 from shared.operations.fleet import Fleet
 from shared.operations.hands import PartRun
 from shared.operations.saga import Outcome, StartOver, StepRun
-from shared.postgres import databases, dump, loading
+from shared.postgres import contents, databases, deriving, dump, loading
+from shared.postgres.contents import ViewsToFill
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
+
+log = structlog.get_logger(__name__)
 
 
 def manifest_of(fleet: Fleet, snapshot_id: str) -> Manifest:
@@ -80,7 +85,14 @@ def create(run: StepRun) -> Outcome:
 
 
 def restore_section(
-    run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes], section: Any, *, jobs: int = 1
+    run: StepRun,
+    tools: Tools,
+    dsn: Dsn,
+    archive: IO[bytes],
+    section: Any,
+    *,
+    jobs: int = 1,
+    list_fd: int | None = None,
 ) -> None:
     run.report(section=section)
     dump.restore(
@@ -90,6 +102,7 @@ def restore_section(
         section=section,
         jobs=jobs,
         application_name=run.name,
+        list_fd=list_fd,
         while_running=run.check,
     )
 
@@ -148,14 +161,34 @@ def build(run: StepRun) -> Outcome:
         failpoints.reach("build.unmarked")
         tools = source.choose_tools(run.fleet, dsn, session)
     with spooled(run, manifest) as archive:
-        restore_section(run, tools, dsn, archive, "post-data", jobs=run.database.parallelism)
+        views = restore_the_rest(run, tools, dsn, archive)
         failpoints.reach("build.built")
+    if views.names:
+        run.report(section="materialized views")
+        with connected(dsn, application_name=run.name) as session:
+            run.check()
+            paths = deriving.search_paths(manifest.properties, dsn.user)
+            deriving.fill(session, views, paths=paths)
     with connected(dsn, application_name=run.name) as session:
         run.check()
         run.report(section="analyze")
-        session.execute("analyze")
+        skipped = deriving.analyze(session)
         failpoints.reach("build.analyzed")
+    if skipped:
+        log.warning("not_analyzed", tables=skipped)
     return Outcome()
+
+
+def restore_the_rest(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> ViewsToFill:
+    """Everything after the rows; answers the materialized views that are left to be filled.
+
+    pg_restore would fill them with an empty search_path, and fail where their functions need one.
+    """
+    found = contents.read(tools, archive_fd=archive.fileno())
+    with contents.listed(found.others) as list_fd:
+        jobs = run.database.parallelism
+        restore_section(run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd)
+    return contents.views_to_fill(tools, found, archive_fd=archive.fileno())
 
 
 def undo_create(run: StepRun) -> None:

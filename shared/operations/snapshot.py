@@ -161,7 +161,7 @@ def copy_archive(run: StepRun, moment: Moment, *, without_data_of: Sequence[tupl
         snapshot=moment.exported,
         without_data_of=without_data_of,
         application_name=run.name,
-        names_are_bytes=inspection.names_are_bytes(moment.session),
+        encoding=inspection.encoding(moment.session),
         lock_wait=run.fleet.lock_wait,
         while_running=run.check,
     ) as pieces:

@@ -24,6 +24,10 @@ LOCK_WAIT: Final = timedelta(seconds=30)
 # A role or database may set these for its sessions, and each of them can end a restore half-way.
 _OVERRIDES: Final = (
     "statement_timeout=0",
+    # What pg_dump wrote would be read as something else.
+    "lc_monetary=C",
+    "array_nulls=on",
+    "transform_null_equals=off",
     "lock_timeout=0",
     "idle_in_transaction_session_timeout=0",
     "idle_session_timeout=0",
@@ -90,7 +94,7 @@ def dump(
     snapshot: str,
     without_data_of: Sequence[tuple[str, str]],
     application_name: str,
-    names_are_bytes: bool = False,
+    encoding: str,
     lock_wait: timedelta = LOCK_WAIT,
     while_running: Callable[[], None] | None = None,
 ) -> Generator[Iterator[bytes]]:
@@ -98,8 +102,8 @@ def dump(
 
     The tables of `without_data_of` (schema, name) are in it with everything but their rows. As with
     `process.stream` only the end of the iterator says that the archive is whole; everything that can go
-    wrong is raised from there, as `FAILURES` says. `names_are_bytes` of a SQL_ASCII database. It waits
-    `lock_wait` for a table's lock. `while_running` stops it by raising.
+    wrong is raised from there, as `FAILURES` says. `encoding` is the database's own, whatever its sessions
+    have. It waits `lock_wait` for a table's lock. `while_running` stops it by raising.
     """
     argv = [
         str(tools.pg_dump),
@@ -110,12 +114,14 @@ def dump(
         f"--lock-wait-timeout={int(lock_wait / timedelta(milliseconds=1))}",
         *(f"--exclude-table-data={_exactly(s)}.{_exactly(t)}" for s, t in without_data_of),
     ]
-    if not (names_are_bytes or all(name.isascii() for pair in without_data_of for name in pair)):
-        # pg_dump reads its arguments in the database's encoding unless told, and where a name does not
-        # match it would put the rows into the archive, beside the parts that hold them already.
-        argv.append("--encoding=UTF8")
+    # pg_dump takes its arguments to be in this encoding, and where a name does not match it would put the
+    # rows into the archive, beside the parts that hold them already. In SQL_ASCII nothing is converted.
+    in_utf8 = encoding != "SQL_ASCII" and not all(n.isascii() for pair in without_data_of for n in pair)
+    argv.append(f"--encoding={'UTF8' if in_utf8 else encoding}")
     with private_pgpass(dsn) as pgpass:
-        env = environment(dsn, pgpass=pgpass, application_name=application_name)
+        # The one setting that decides how values are written and that pg_dump leaves as it is.
+        options = "-c lc_monetary=C"
+        env = environment(dsn, pgpass=pgpass, application_name=application_name, options=options)
         with process.stream(argv, env=env, pass_fds=_given(pgpass), while_running=while_running) as pieces:
             yield _translating(pieces, dsn)
 
@@ -128,13 +134,15 @@ def restore(
     section: Literal["pre-data", "data", "post-data"],
     jobs: int,
     application_name: str,
+    list_fd: int | None = None,
     while_running: Callable[[], None] | None = None,
 ) -> None:
     """Restore one section of an archive into the database of `dsn`, stopping at the first error.
 
     `archive_fd` is a file, which may be nameless; each of the `jobs` opens it anew, so its position is
-    of no matter. Owners and grants are restored. Raises as `dump` does. `while_running` stops it by
-    raising; what was restored until then stays.
+    of no matter. With `list_fd`, another one, only the entries that it lists are restored. Owners and
+    grants are restored. Raises as `dump` does. `while_running` stops it by raising; what was restored
+    until then stays.
     """
     argv = [
         str(tools.pg_restore),
@@ -144,8 +152,10 @@ def restore(
         f"--section={section}",
         f"--jobs={jobs}",
         "--dbname=",
+        *(() if list_fd is None else (f"--use-list=/proc/self/fd/{list_fd}",)),
         f"/proc/self/fd/{archive_fd}",
     ]
+    given = tuple(fd for fd in (archive_fd, list_fd) if fd is not None)
     # By the rule of choice, tools of 17 and later only ever meet such servers, and older ones never.
     overrides = _OVERRIDES + (_OVERRIDES_FROM_17 if tools.major >= 17 else ())  # noqa: PLR2004 - said above
     with private_pgpass(dsn) as pgpass, _translated(dsn):
@@ -155,7 +165,7 @@ def restore(
             application_name=application_name,
             options=" ".join(f"-c {setting}" for setting in overrides),
         )
-        process.run(argv, env=env, pass_fds=(archive_fd, *_given(pgpass)), while_running=while_running)
+        process.run(argv, env=env, pass_fds=(*given, *_given(pgpass)), while_running=while_running)
 
 
 def failure(exc: ToolFailed, where: str) -> SnapfleetError:

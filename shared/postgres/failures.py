@@ -18,6 +18,8 @@ from shared.errors import (
     Unreachable,
 )
 
+MESSAGE_CHARACTERS = 400
+
 # SQLSTATE, or its class of two characters: our class, code and hint. The longest match counts.
 FAILURES: dict[str, tuple[type[SnapfleetError], str, str | None]] = {
     "08": (Unreachable, "source_unreachable", None),
@@ -45,8 +47,9 @@ FAILURES: dict[str, tuple[type[SnapfleetError], str, str | None]] = {
 
 
 def failure(sqlstate: str | None, message: str, where: str) -> SnapfleetError:
-    """The error for an SQLSTATE; the server's first line is kept, for it names the object."""
-    text = " ".join(message.split()) or "the connection was lost"
+    """The error for an SQLSTATE; the beginning of what the server says is kept, for it names the object."""
+    # A value that it quotes may have a hundred thousand digits.
+    text = " ".join(message.split())[:MESSAGE_CHARACTERS] or "the connection was lost"
     for key in (sqlstate or "", (sqlstate or "")[:2]):
         if key in FAILURES:
             kind, code, hint = FAILURES[key]

@@ -79,9 +79,9 @@ def tables(session: Session) -> tuple[Table, ...]:
     )
 
 
-def names_are_bytes(session: Session) -> bool:
-    """In SQL_ASCII nothing has characters: the server neither knows nor converts what a byte means."""
-    return session.info.parameter_status("server_encoding") == "SQL_ASCII"
+def encoding(session: Session) -> str:
+    """The database's own, as the server names it. In SQL_ASCII nothing has characters, only bytes."""
+    return str(session.info.parameter_status("server_encoding"))
 
 
 def limit_lock_wait(session: Session, wait: timedelta) -> None:
@@ -159,9 +159,11 @@ def first_content(session: Session) -> str | None:
 
 
 def invalid_indexes(session: Session) -> tuple[str, ...]:
-    query = (
-        "select indexrelid::regclass::text as name from pg_catalog.pg_index where not indisvalid order by 1"
-    )
+    """Without those of partitioned tables: such a one is invalid until every partition has its own."""
+    query = """
+        select indexrelid::regclass::text as name
+          from pg_catalog.pg_index join pg_catalog.pg_class c on c.oid = indexrelid
+         where not indisvalid and c.relkind = 'i' order by 1"""
     return tuple(r["name"] for r in session.execute(query))
 
 

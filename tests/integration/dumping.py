@@ -94,6 +94,7 @@ def dumping(
             dsn,
             snapshot=held,
             without_data_of=without,
+            encoding="UTF8",
             application_name=name,
             lock_wait=timedelta(milliseconds=300),
             while_running=while_running,

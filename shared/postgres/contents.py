@@ -1,0 +1,82 @@
+"""What an archive holds, entry by entry, as pg_restore lists and spells it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from shared.postgres import dump, process
+from shared.postgres.process import BARE, ToolFailed
+from shared.postgres.tools import Tools
+
+_FILLS_VIEW: Final = re.compile(rb"^\d+; \d+ \d+ MATERIALIZED VIEW DATA ")
+_NAME: Final = rb'(?:"(?:[^"]|"")+"|[^\s".;]+)'
+_REFRESH: Final = re.compile(
+    rb"^REFRESH MATERIALIZED VIEW (" + _NAME + rb"\." + _NAME + rb");$", re.MULTILINE
+)
+_ENCODING: Final = re.compile(rb"^SET client_encoding = '([^']+)';$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """An archive's list, parted in two; each keeps the order of the archive, in which things depend."""
+
+    views_to_fill: tuple[bytes, ...]
+    others: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewsToFill:
+    """Materialized views that had rows, in an order in which they can be filled."""
+
+    names: tuple[bytes, ...]
+    """Qualified and quoted, in `encoding`."""
+    encoding: str
+
+
+def read(tools: Tools, *, archive_fd: int) -> Contents:
+    """The list of an archive. Raises as `dump.restore` does for a file that is none."""
+    argv = [str(tools.pg_restore), "--list", f"/proc/self/fd/{archive_fd}"]
+    entries = [line for line in _output(argv, archive_fd).split(b"\n") if line and not line.startswith(b";")]
+    views = tuple(entry for entry in entries if _FILLS_VIEW.match(entry))
+    return Contents(views_to_fill=views, others=tuple(e for e in entries if not _FILLS_VIEW.match(e)))
+
+
+def views_to_fill(tools: Tools, contents: Contents, *, archive_fd: int) -> ViewsToFill:
+    """Their names from the statements that pg_restore would run; a list shortens and bends them."""
+    if not contents.views_to_fill:
+        return ViewsToFill(names=(), encoding="UTF8")
+    with listed(contents.views_to_fill) as list_fd:
+        argv = [
+            str(tools.pg_restore),
+            "--file=-",
+            f"--use-list=/proc/self/fd/{list_fd}",
+            f"/proc/self/fd/{archive_fd}",
+        ]
+        script = _output(argv, archive_fd, list_fd)
+    encoding = _ENCODING.search(script)
+    return ViewsToFill(
+        names=tuple(match[1] for match in _REFRESH.finditer(script)),
+        encoding=encoding[1].decode() if encoding else "UTF8",
+    )
+
+
+@contextmanager
+def listed(entries: tuple[bytes, ...]) -> Generator[int]:
+    """Entries as a file without a name, for `--use-list`."""
+    with tempfile.TemporaryFile(prefix="snapfleet-") as file:
+        file.writelines(entry + b"\n" for entry in entries)
+        file.flush()
+        yield file.fileno()
+
+
+def _output(argv: list[str], *pass_fds: int) -> bytes:
+    try:
+        with process.stream(argv, env=BARE, pass_fds=pass_fds) as pieces:
+            return b"".join(pieces)
+    except ToolFailed as exc:
+        raise dump.failure(exc, "the archive") from exc
