@@ -19,6 +19,7 @@ from shared.catalog.parked import ParkedDatabases
 from shared.catalog.parts import Parts
 from shared.catalog.schedules import Schedules
 from shared.catalog.snapshots import Snapshots
+from shared.catalog.standings import Standings
 from shared.catalog.verifications import Verifications
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
 
@@ -38,6 +39,7 @@ class Transaction:
         self.parked = ParkedDatabases(connection)
         self.outbox = Outbox(connection)
         self.verifications = Verifications(connection)
+        self.standings = Standings(connection)
 
 
 class Catalog:

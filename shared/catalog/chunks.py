@@ -10,9 +10,11 @@ The row is written before the object, so that nothing can lie in the repository 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Text, any_, delete, func, literal, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.models import ChunkRow, SnapshotChunkRow, table
@@ -21,6 +23,14 @@ from shared.domain.manifest import Chunk
 
 CHUNK = table(ChunkRow)
 USED = table(SnapshotChunkRow)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    sha256: str
+    is_stored: bool
+    is_new: bool
+    """Nobody knew of it before."""
 
 
 class Chunks:
@@ -57,6 +67,25 @@ class Chunks:
         change = update(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256 == sha256)
         self._db.execute(change.values(state="stored", touched_at=func.now()))
 
+    def known(self, database: str, sha256s: Collection[str]) -> frozenset[str]:
+        """Those of them that are stored, as far as is known."""
+        query = select(CHUNK.c.sha256).where(
+            CHUNK.c.database == database, one_of(sha256s), CHUNK.c.state == "stored"
+        )
+        return frozenset(self._db.execute(query).scalars())
+
+    def claim(self, database: str, chunks: Collection[Chunk]) -> Sequence[Claimed]:
+        """Keep chunks from retention for a day, for a snapshot that is about to count on them."""
+        columns = ("sha256", "raw_bytes", "stored_bytes", "stored_sha256")
+        given = {column: [getattr(chunk, column) for chunk in chunks] for column in columns}
+        rows = self._db.execute(statement("claim_chunks"), {"database": database} | given)
+        return [Claimed(**row) for row in rows.mappings()]
+
+    def all_stored(self, database: str, sha256s: Collection[str]) -> None:
+        """Note that storage holds these."""
+        change = update(CHUNK).where(CHUNK.c.database == database, one_of(sha256s))
+        self._db.execute(change.where(CHUNK.c.state == "storing").values(state="stored"))
+
     def distrust(self, database: str, sha256s: Collection[str]) -> None:
         """Storage does not hold these as recorded: the next copy that needs them stores them again."""
         change = update(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s)))
@@ -85,3 +114,8 @@ class Chunks:
 
     def forget(self, database: str, sha256s: Collection[str]) -> None:
         self._db.execute(delete(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s))))
+
+
+def one_of(sha256s: Collection[str]) -> ColumnElement[bool]:
+    """As one parameter, however many there are: a statement takes 65,535."""
+    return CHUNK.c.sha256 == any_(literal(list(sha256s), ARRAY(Text)))

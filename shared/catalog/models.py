@@ -201,6 +201,8 @@ class SnapshotRow(Base):
     suspicions: Mapped[list[str]] = mapped_column(JSONB(), server_default=NONE)
     accepted_at: Mapped[datetime | None]
     kept_until: Mapped[datetime | None]
+    standing_of: Mapped[str | None]
+    """The fingerprint that the rest of the row had when what it says was last written beside the manifest."""
 
     __table_args__ = (
         UniqueConstraint("database", "sequence"),

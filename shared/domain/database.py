@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -9,8 +10,15 @@ from shared.domain.proof import Assertion, Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import Schedule
 
+NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
+"""What a database may be called here: a folder's name, and a word in a command."""
+
 PAGE_BYTES = 8192
 """PostgreSQL's block size as nearly every server is built; a server's own size is read when it matters."""
+
+
+def is_name(text: str) -> bool:
+    return re.fullmatch(NAME, text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from shared.catalog.jobs import Claim
 from shared.domain.database import Database
 from shared.domain.job import LANES, SAGAS, Job, JobKind, JobState, Lane, Step, StepState
 from shared.errors import Permanent, SnapfleetError, Transient, Unreachable
-from shared.operations import dispatch
+from shared.operations import dispatch, standing
 from shared.operations.fleet import Fleet
 from shared.operations.lease import Lease, LeaseLost, Stopped
 
@@ -207,6 +207,7 @@ def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -
         log.info("step_finished", seconds=round(time.monotonic() - taken_at, 3))
     if job.state.is_final:
         dispatch.start_waiting(fleet, job.database)
+        standing.keep(fleet, job.database)
     return True
 
 

@@ -14,7 +14,7 @@ from shared.domain import schedule
 from shared.domain.job import JobKind, NewJob
 from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
-from shared.operations import dispatch
+from shared.operations import dispatch, standing
 from shared.operations.fleet import Fleet
 from shared.operations.requests import snapshot_request
 from shared.operations.source import maintenance
@@ -80,7 +80,8 @@ def make_slots(
 
 
 def housekeeping(fleet: Fleet) -> None:
-    """Drop parked databases whose undo window has passed, and whatever killed processes left behind."""
+    """Drop parked databases whose undo window has passed, and mend whatever killed processes left undone."""
+    standing.keep(fleet)
     with fleet.catalog.transaction() as tx:
         tx.outbox.trim(older_than=OUTBOX_KEPT)
         expired = tx.parked.expired()

@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from shared.domain import schedule
-from shared.domain.database import PAGE_BYTES
+from shared.domain.database import NAME, PAGE_BYTES
 from shared.errors import Misconfigured
 from shared.settings import dsn
 
-NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 

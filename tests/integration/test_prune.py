@@ -30,11 +30,12 @@ KILLS = [
     {"nth": 1},  # planned
     {"nth": 2},  # hidden
     {"deletes": 1},  # manifest deleted
+    {"deletes": 2},  # and what was known of it
     {"nth": 3},  # buried; dead chunks marked
     {"nth": 4},  # about to delete the first of them
-    {"deletes": 2},  # its object deleted, its row not yet
+    {"deletes": 3},  # its object deleted, its row not yet
     {"nth": 5},  # about to delete the second
-    {"deletes": 3},
+    {"deletes": 4},
     {"nth": 6},  # all done but the step itself
 ]
 
@@ -92,7 +93,14 @@ class Shelf:
         return {snapshot.id: snapshot.state for snapshot in self.inlined.snapshots()}
 
     def objects(self) -> set[str]:
-        return {stat.key for stat in self.repository.storage.list(f"{NAME}/")}
+        """All but what says how a snapshot stands, which no snapshot needs."""
+        stored = {stat.key for stat in self.repository.storage.list(f"{NAME}/")}
+        return {key for key in stored if not key.endswith("/standing.json")}
+
+    def standings(self) -> set[str]:
+        """The ids of the snapshots that have one."""
+        stored = self.repository.storage.list(f"{NAME}/snapshots/")
+        return {stat.key.split("/")[2] for stat in stored if stat.key.endswith("/standing.json")}
 
     def objects_of(self, snapshot_id: str) -> set[str]:
         """Every object that a snapshot needs, its manifest first of all."""
@@ -129,6 +137,7 @@ def test_what_retention_lets_go_is_gone_to_the_last_object_after_a_day(shelf: Sh
         ids[1]: SnapshotState.DELETED,
         ids[2]: SnapshotState.SEALED,
     }
+    assert shelf.standings() == {ids[2]}
     manifests = {f"{NAME}/snapshots/{id_}/manifest.json" for id_ in ids[:2]}
     assert shelf.objects() == set().union(*needed.values()) - manifests
     shelf.a_day_passes()
@@ -260,6 +269,7 @@ def test_killed_between_any_two_of_its_acts_it_leaves_each_snapshot_whole_or_gon
         assert not needed & shelf.objects()
         shelf.assert_whole()
     assert shelf.objects() == shelf.objects_of(ids[-1])
+    assert shelf.standings() == {ids[-1]}
 
 
 def killed(shelf: Shelf, job: Job, *, keep: int, nth: int = dying.NEVER, deletes: int = dying.NEVER) -> None:

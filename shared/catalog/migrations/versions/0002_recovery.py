@@ -42,6 +42,7 @@ def upgrade() -> None:
     op.add_column(
         "snapshot", sa.Column("suspicions", postgresql.JSONB(), server_default=nothing, nullable=False)
     )
+    op.add_column("snapshot", sa.Column("standing_of", sa.Text(), nullable=True))
     op.create_table(
         "verification",
         sa.Column("job_id", sa.UUID(as_uuid=False), nullable=False),
