@@ -124,13 +124,22 @@ def preview(found: RestorePreview) -> Record:
         if found.snapshot.taken_at
         else None,
         "target_server_version": found.target_server_version,
+        "where": found.where,
         "sessions_cut": found.sessions_cut,
+        "sessions": [
+            {"role": group.role, "application": group.application, "count": group.count}
+            for group in found.sessions
+        ],
+        "safeguard": found.safeguard,
         "parked_name": found.parked_name,
         "parked_bytes": found.parked_bytes,
         "parked_until": time(found.parked_until),
         "estimated_seconds": found.estimated_seconds,
+        "waits_for": [{"id": each.id, "kind": each.kind, "state": each.state} for each in found.waits_for],
         "missing_roles": list(found.missing_roles),
+        "remarks": [remark.facts() for remark in found.remarks],
         "obstacles": [obstacle.facts() for obstacle in found.obstacles],
+        "plan_id": None if found.obstacles else found.plan_id,
     }
 
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from cli import formats, output, records, watching
-from cli.exits import Usage, status_of
+from cli import formats, output, plans, watching
+from cli.exits import Usage
 from cli.fleet import opened
 from cli.options import DatabaseArgument, Json, Key, Wait, Yes
 from shared.catalog.parked import Parked
+from shared.domain.ids import new_snapshot_id
 from shared.domain.job import JobKind, NewJob
-from shared.domain.snapshot import Reason, Snapshot
 from shared.errors import Refused
 from shared.operations import preview, requests
 from shared.operations.fleet import Fleet
-from shared.operations.preview import RestorePreview
+from shared.operations.preview import Intent, RestorePreview
 
 
 def restore(  # noqa: PLR0917 - each is an option of the command
@@ -39,7 +39,29 @@ def restore(  # noqa: PLR0917 - each is an option of the command
         str | None,
         typer.Option("--to", metavar="NAME", help="Beside the live database, into a new one of this name."),
     ] = None,
+    target_url_env: Annotated[
+        str | None,
+        typer.Option(
+            "--target-url-env",
+            metavar="VAR",
+            help="With --to, on the server whose URL this variable holds, here and at every worker.",
+        ),
+    ] = None,
+    no_safeguard: Annotated[
+        bool,
+        typer.Option(
+            "--no-safeguard",
+            help="Take no safety snapshot of the live database: it is broken. It is parked in any case.",
+        ),
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would happen; change nothing.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="With --plan: read and hash every stored byte of the snapshot.")
+    ] = False,
+    plan_id: Annotated[
+        str | None,
+        typer.Option("--plan-id", metavar="ID", help="Only if all is as --plan saw it, which printed this."),
+    ] = None,
     yes: Yes = False,
     wait: Wait = False,
     as_superuser: Annotated[
@@ -57,12 +79,24 @@ def restore(  # noqa: PLR0917 - each is an option of the command
     """
     if snapshot is not None and at is not None:
         raise Usage("--snapshot and --at both say which snapshot", hint="give one of them")
-    moment = None if at is None else parse_moment(at)
-    wanted = Wanted(snapshot=snapshot, at=moment, to=to, as_superuser=as_superuser)
+    if deep and not plan:
+        raise Usage("--deep says how closely --plan looks", hint="give --plan too")
+    if target_url_env is not None and to is None:
+        raise Usage("--target-url-env restores beside what is there", hint="give --to NAME too")
+    wanted = Wanted(
+        snapshot=snapshot,
+        at=None if at is None else parse_moment(at),
+        to=to,
+        target=target_url_env,
+        as_superuser=as_superuser,
+        safeguard=not no_safeguard and to is None,
+        plan_id=plan_id,
+    )
     with opened() as fleet:
         name = fleet.database(database).name
         if plan:
-            show_plan(look(fleet, name, wanted, job_id=None), as_json=as_json)
+            seen = look(fleet, name, wanted, job_id=None)
+            plans.show(preview.with_objects(fleet, seen, deep=deep), as_json=as_json)
             return
         accepted = requests.accepted_before(
             fleet, idempotency_key, kind=JobKind.RESTORE, database=name
@@ -79,27 +113,26 @@ class Wanted:
     snapshot: str | None
     at: datetime | None
     to: str | None
+    target: str | None
     as_superuser: bool
+    safeguard: bool
+    plan_id: str | None
 
 
 def look(fleet: Fleet, name: str, wanted: Wanted, *, job_id: str | None) -> RestorePreview:
     snapshot_id = None if wanted.snapshot is None else requests.find_snapshot(fleet, wanted.snapshot).id
     chosen = requests.choose_snapshot(fleet, name, snapshot_id=snapshot_id, at=wanted.at)
     if snapshot_id is None:
-        note_passed_over(requests.passed_over(fleet, chosen, at=wanted.at))
-    return preview.restore_of(
-        fleet, name, chosen, to=wanted.to, as_superuser=wanted.as_superuser, job_id=job_id
+        plans.note_passed_over(requests.passed_over(fleet, chosen, at=wanted.at))
+    intent = Intent(
+        database=name,
+        snapshot=chosen,
+        to=wanted.to,
+        target=wanted.target,
+        as_superuser=wanted.as_superuser,
+        safeguard=wanted.safeguard,
     )
-
-
-def note_passed_over(newer: Sequence[Snapshot]) -> None:
-    if newer:
-        said = ", ".join(f"{each.id} ({remark(each)})" for each in newer)
-        output.note(f"newer, and passed over: {said}; name one with --snapshot to restore it all the same")
-
-
-def remark(snapshot: Snapshot) -> str:
-    return "safeguard" if snapshot.reason is Reason.SAFEGUARD else snapshot.standing
+    return preview.restore_of(fleet, intent, job_id=job_id)
 
 
 def submit(
@@ -110,13 +143,23 @@ def submit(
     seen = look(fleet, name, wanted, job_id=job_id)
     if seen.obstacles:
         raise seen.obstacles[0]
+    preview.refuse_changed(wanted.plan_id, seen.plan_id)
     if wanted.to is None:
-        confirm(name, yes=yes, what=lambda: describe(seen, on_stdout=False))
+        confirm(name, yes=yes, what=lambda: plans.describe(seen, on_stdout=False))
     new = NewJob(
         id=job_id,
         kind=JobKind.RESTORE,
         database=name,
-        request={"snapshot_id": seen.snapshot.id, "to": wanted.to, "as_superuser": wanted.as_superuser},
+        request=requests.restore_request(
+            snapshot_id=seen.snapshot.id,
+            to=wanted.to,
+            as_superuser=wanted.as_superuser,
+            safeguard_id=new_snapshot_id(seen.now.astimezone(UTC), uuid.uuid4())
+            if wanted.safeguard
+            else None,
+            plan_id=wanted.plan_id,
+            target=wanted.target,
+        ),
         idempotency_key=idempotency_key or str(uuid.uuid4()),
     )
     return requests.submit(fleet, new)
@@ -179,40 +222,4 @@ def describe_parked(parked: Parked) -> None:
             "parked until": formats.moment(parked.expires_at),
         },
         on_stdout=False,
-    )
-
-
-def show_plan(seen: RestorePreview, *, as_json: bool) -> None:
-    """Ends as the restore itself would: with the first obstacle's status, if there is one."""
-    if as_json:
-        output.as_json(records.preview(seen))
-    else:
-        describe(seen, on_stdout=True)
-    for obstacle in seen.obstacles:
-        output.failure(obstacle)
-    if seen.obstacles:
-        raise typer.Exit(status_of(seen.obstacles[0]))
-
-
-def describe(seen: RestorePreview, *, on_stdout: bool) -> None:
-    found = seen.snapshot
-    replaces = seen.parked_name is not None
-    output.facts(
-        {
-            "snapshot": found.id,
-            "taken": f"{formats.moment(found.taken_at)}, {formats.ago(found.taken_at, seen.now)}",
-            "size": f"{formats.size(found.raw_bytes)} raw, {formats.size(found.stored_bytes)} stored, "
-            f"{formats.counted(found.row_count or 0, 'row')}",
-            "from": f"PostgreSQL {found.server_version}",
-            "into": f"{seen.target}, {'replaced' if replaces else 'new'}, on PostgreSQL "
-            f"{seen.target_server_version}",
-            "sessions cut": formats.number(seen.sessions_cut) if replaces else None,
-            "parked": f"{formats.size(seen.parked_bytes)} as {seen.parked_name}" if replaces else None,
-            "undo until": f"about {formats.moment(seen.parked_until)}" if replaces else None,
-            "takes": "unknown: no restore of this database was recorded yet"
-            if seen.estimated_seconds is None
-            else f"about {formats.seconds(seen.estimated_seconds)}",
-            "missing roles": ", ".join(seen.missing_roles) or None,
-        },
-        on_stdout=on_stdout,
     )

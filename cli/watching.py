@@ -124,6 +124,7 @@ def success(report: JobReport) -> list[str]:
             return [
                 f"{result['target']} holds snapshot {result['snapshot_id']}, in {took}",
                 f"{rows(result)} in {formats.counted(result['tables'], 'table')}, all counted",
+                *safety(result),
                 *way_back(report),
             ]
         case JobKind.UNDO:
@@ -154,6 +155,12 @@ def suspect(result: Mapping[str, Any]) -> list[str]:
         *(f"suspect: {each}" for each in suspicions),
         f"if that is right: snapfleet snapshot accept {result['snapshot_id']}",
     ]
+
+
+def safety(result: Mapping[str, Any]) -> list[str]:
+    """The snapshot that was taken of what a restore replaced."""
+    safeguard = result.get("safeguard")
+    return [f"what it was before is snapshot {safeguard}"] if safeguard else []
 
 
 def way_back(report: JobReport) -> list[str]:

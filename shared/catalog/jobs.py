@@ -7,7 +7,7 @@ answering None (or an empty list): the caller was superseded, and what it wanted
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,19 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from shared.catalog.models import JobRow, JobStepRow, table
 from shared.catalog.rows import to_job, to_step
 from shared.catalog.statements import statement
-from shared.domain.job import LANES, MAX_ATTEMPTS, SAGAS, Job, JobState, Lane, NewJob, Step, StepState
+from shared.domain.job import (
+    FINAL,
+    LANES,
+    MAX_ATTEMPTS,
+    SAGAS,
+    Job,
+    JobKind,
+    JobState,
+    Lane,
+    NewJob,
+    Step,
+    StepState,
+)
 
 JOB = table(JobRow)
 STEP = table(JobStepRow)
@@ -219,6 +231,19 @@ class Jobs:
         if database is not None:
             query = query.where(JOB.c.database == database)
         return [to_job(row) for row in self._db.execute(query).mappings()]
+
+    def ahead(self, database: str) -> Sequence[Job]:
+        """Unfinished jobs that a new one which changes this database would wait for, in their order."""
+        kinds = [kind for kind, lane in LANES.items() if lane is Lane.CHANGES]
+        query = select(JOB).where(JOB.c.database == database, JOB.c.kind.in_(kinds))
+        query = query.where(JOB.c.state.not_in(list(FINAL))).order_by(JOB.c.created_at, JOB.c.id)
+        return [to_job(row) for row in self._db.execute(query).mappings()]
+
+    def newest_success(self, database: str, *, kinds: Collection[JobKind]) -> str | None:
+        """The id of the job of these kinds that succeeded last."""
+        query = select(JOB.c.id).where(JOB.c.database == database, JOB.c.kind.in_(kinds))
+        query = query.where(JOB.c.state == JobState.SUCCEEDED)
+        return self._db.execute(query.order_by(JOB.c.finished_at.desc()).limit(1)).scalar_one_or_none()
 
     def live(self, database: str) -> Job | None:
         """The one job that may change this database now."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from shared.broker.doorbell import Doorbell
 from shared.catalog.catalog import Catalog
 from shared.domain.database import Database
-from shared.errors import NotFound, Refused
+from shared.errors import Misconfigured, NotFound, Refused
 from shared.locks.base import Locks
 from shared.postgres.dsn import Dsn
 from shared.storage.repository import Repository
@@ -29,6 +29,8 @@ class Fleet:
     restore_as_superuser: bool
     owner: str
     """This process, for people: `host:pid`."""
+    targets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """URLs of other servers to restore into, by the names of the environment variables that hold them."""
     lock_wait: timedelta = timedelta(seconds=30)
     """How long a copy waits for a table that somebody else has locked."""
 
@@ -59,3 +61,19 @@ class Fleet:
         """The server, and the role on it, that scratch databases of this database are made with."""
         database = self.database(name)
         return Dsn.parse(database.verify_url or database.url)
+
+    def target_dsn(self, variable: str) -> Dsn:
+        """Another server to restore into. A URL never travels: each process looks it up for itself.
+
+        Misconfigured where this one's environment does not hold it.
+        """
+        try:
+            return Dsn.parse(self.targets[variable])
+        except KeyError:
+            known = ", ".join(sorted(self.targets)) or "none"
+            raise Misconfigured(
+                f"{variable} is not set in the environment of {self.owner}, or is no name for a target's URL",
+                code="target_unknown",
+                hint="set SNAPFLEET_TARGET_<NAME>_URL here and for every worker, and start them anew;"
+                f" set here: {known}",
+            ) from None

@@ -12,9 +12,11 @@ from __future__ import annotations
 import structlog
 
 from shared.catalog.catalog import Transaction
-from shared.domain.job import JobKind
-from shared.errors import Damaged, NotFound
-from shared.operations import emptiness, preflight, proving, safeguard, side, source
+from shared.domain.job import Job, JobKind
+from shared.domain.snapshot import Snapshot
+from shared.errors import Damaged, NotFound, Refused
+from shared.operations import emptiness, preflight, preview, proving, safeguard, side, source, stored
+from shared.operations.preview import Intent
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres import databases, inspection
 from shared.postgres.session import connected
@@ -27,31 +29,65 @@ def plan(run: StepRun) -> Outcome:
     request = run.job.request
     with run.fleet.catalog.transaction() as tx:
         if not tx.snapshots.hold(request["snapshot_id"], job_id=run.job.id):
-            raise NotFound(
-                f"snapshot {request['snapshot_id']} is gone, or was never sealed",
-                code="snapshot_unknown",
-                hint="`snapfleet snapshot list` shows what there is",
-            )
-    manifest = side.manifest_of(run.fleet, request["snapshot_id"])
-    dsn = run.fleet.dsn(run.job.database)
-    target = dsn.for_database(request["to"] or dsn.dbname).dbname
-    with source.maintenance(dsn, run.name) as session:
-        source.choose_tools(run.fleet, dsn, session)
-        source.refuse_catalog_target(run.fleet, session, target)
-        preflight.refuse_superuser(run.fleet, session, as_superuser=request["as_superuser"])
-        preflight.refuse_older(session, manifest)
-        preflight.refuse_missing_roles(session, manifest)
-        if request["to"] is not None:
-            preflight.refuse_target(session, target)
-        preflight.refuse_without_rights(session, target)
+            raise snapshot_gone(run.job)
+        chosen = tx.snapshots.get(request["snapshot_id"])
+    seen = preview.restore_of(
+        run.fleet, intent_of(run.job, chosen), job_id=run.job.id, application_name=run.name
+    )
+    if seen.obstacles:
+        raise seen.obstacles[0]
     emptiness.refuse_in_use(run)
-    return Outcome(result={"snapshot_id": manifest.id, "target": target})
+    preview.refuse_changed(request.get("plan_id"), seen.plan_id)
+    refuse_damaged(run)
+    remarks = [remark.facts() for remark in seen.remarks]
+    return Outcome(result={"snapshot_id": seen.snapshot.id, "target": seen.target, "remarks": remarks})
+
+
+def intent_of(job: Job, chosen: Snapshot | None) -> Intent:
+    """What a restore's request asks for, of this snapshot."""
+    if chosen is None:
+        raise snapshot_gone(job)
+    if job.request.get("target") is not None and job.request["to"] is None:
+        raise Refused(
+            "on another server nothing is replaced: the restored database needs a name there",
+            code="target_unnamed",
+            hint="give --to NAME",
+        )
+    return Intent(
+        database=job.database,
+        snapshot=chosen,
+        to=job.request["to"],
+        target=job.request.get("target"),
+        as_superuser=job.request["as_superuser"],
+        safeguard=safeguard.is_wanted(job.request),
+    )
+
+
+def snapshot_gone(job: Job) -> NotFound:
+    return NotFound(
+        f"snapshot {job.request['snapshot_id']} is gone, or was never sealed",
+        code="snapshot_unknown",
+        hint="`snapfleet snapshot list` shows what there is",
+    )
+
+
+def refuse_damaged(run: StepRun) -> None:
+    """Every object of the snapshot is there as it was stored, by what storage says; before hours of loading."""
+    manifest = side.manifest_of(run.fleet, run.job.request["snapshot_id"])
+
+    def each(number: int) -> None:
+        run.check()
+        run.report(checked_objects=number)
+
+    wrong = stored.troubles(run.fleet, manifest, each=each)
+    if wrong:
+        raise stored.damaged(manifest, wrong)
 
 
 def swap(run: StepRun) -> Outcome:
     """Give the live name to the side database, in one transaction with everything that goes with it."""
     manifest = side.manifest_of(run.fleet, run.job.request["snapshot_id"])
-    dsn = run.fleet.dsn(run.job.database)
+    dsn = side.server_of(run.fleet, run.job)
     target = str(run.job.request["to"] or dsn.dbname)
     parked = databases.parked_name(run.job.id)
     with source.taken_over(dsn, run.name) as session:
@@ -96,14 +132,13 @@ def undo_swap(run: StepRun) -> None:
     noted = run.data("swap")
     if "incoming_oid" not in noted:
         return
-    dsn = run.fleet.dsn(run.job.database)
+    dsn = side.server_of(run.fleet, run.job)
     target = str(run.job.request["to"] or dsn.dbname)
     with source.taken_over(dsn, run.name) as session:
         if noted["live_oid"] is None:
             if databases.oid_of(session, target) == noted["incoming_oid"]:
-                side = str(run.data("create")["side"])
                 databases.cut(session, target)
-                databases.rename(session, target, side)
+                databases.rename(session, target, str(run.data("create")["side"]))
             return
         databases.exchange(
             session,
@@ -119,7 +154,7 @@ def undo_swap(run: StepRun) -> None:
 
 def settle(run: StepRun) -> Outcome:
     """Log in to the restored database by its name, once, as an application would."""
-    dsn = run.fleet.dsn(run.job.database)
+    dsn = side.server_of(run.fleet, run.job)
     target = str(run.job.request["to"] or dsn.dbname)
     with connected(dsn.for_database(target), application_name=run.name) as session:
         oid = inspection.identity(session).oid

@@ -45,7 +45,8 @@ def server_of(fleet: Fleet, job: Job) -> Dsn:
     """The server that the side database of this job is made on, and the role that makes it."""
     if job.kind is JobKind.VERIFY:
         return fleet.verify_dsn(job.database)
-    return fleet.dsn(job.database)
+    target = job.request.get("target")
+    return fleet.dsn(job.database) if target is None else fleet.target_dsn(str(target))
 
 
 def create(run: StepRun) -> Outcome:

@@ -45,6 +45,17 @@ def source(session: Session, *, tool_version: str) -> Source:
     return parse({k: v for k, v in found.items() if k != "oid"} | {"tool_version": tool_version}, Source)
 
 
+def locale_of(session: Session, name: str) -> tuple[str, str, str, str] | None:
+    """Encoding, locale provider, collation and character class of a database beside this one, if it is there."""
+    found = session.execute(
+        "select pg_catalog.pg_encoding_to_char(d.encoding)::text as encoding, d.datcollate::text as collate,"
+        " d.datctype::text as ctype, coalesce(row ->> 'datlocprovider', 'c') as provider"
+        " from pg_catalog.pg_database d, lateral pg_catalog.to_jsonb(d) row where d.datname = %s",
+        [name],
+    ).fetchone()
+    return (found["encoding"], found["provider"], found["collate"], found["ctype"]) if found else None
+
+
 def properties(session: Session, name: str) -> Properties:
     return parse(row(session, statement("properties"), name=name), Properties)
 
