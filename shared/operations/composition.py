@@ -34,6 +34,7 @@ def compose(
     bin_dir: Path | None,
     lease: timedelta,
     restore_as_superuser: bool,
+    targets: Mapping[str, str],
 ) -> Fleet:
     """Everything that operations need. Connects to nothing yet.
 
@@ -44,6 +45,8 @@ def compose(
         Dsn.parse(database.url)
         if database.verify_url is not None:
             Dsn.parse(database.verify_url)
+    for url in targets.values():
+        Dsn.parse(url)
     return Fleet(
         catalog=catalog.connect(catalog_url),
         repository=Repository(open_storage(bucket=bucket, prefix=prefix, folder=folder)),
@@ -53,6 +56,7 @@ def compose(
         bin_dir=bin_dir,
         lease=lease,
         restore_as_superuser=restore_as_superuser,
+        targets=targets,
         owner=f"{socket.gethostname()}:{os.getpid()}",
     )
 

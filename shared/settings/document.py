@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.settings.environment import Environment
+from shared.settings import targets
+from shared.settings.environment import A_DSN, Environment
 from shared.settings.fields import About, Declared, fields_of
 from shared.settings.file import DeclaredDatabase, File, Keep
 
@@ -69,6 +70,13 @@ def document() -> list[SettingDoc]:
     """Every setting there is, in the order of the page."""
     return [
         *_section("Environment variables", Environment),
+        SettingDoc(
+            section="Environment variables",
+            name=targets.FORM,
+            default="none",
+            accepts=A_DSN,
+            meaning=f"{targets.MEANING} A secret.",
+        ),
         *_section("The file", File),
         *_section("Each `[[databases]]` of the file", DeclaredDatabase),
         *_section("`keep` of a database", Keep),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self, TypedDict
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from shared.domain.database import Database
 from shared.errors import Misconfigured
+from shared.settings import targets
 from shared.settings.fields import first_of
 from shared.settings.sources import Sources
 
@@ -29,6 +30,7 @@ class Values(TypedDict):
     bin_dir: Path | None
     lease: timedelta
     restore_as_superuser: bool
+    targets: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["auto", "json", "console"]
     restore_as_superuser: bool
+    targets: Mapping[str, SecretStr] = field(default_factory=dict)
+    """URLs of other servers to restore into, by the names of the variables that hold them."""
     failpoints: Path | None = None
     """Where fault tests say what is to fail; None unless the process was started for them."""
 
@@ -74,6 +78,7 @@ class Settings:
         databases = sources.databases()
         catalog_url, redis_url = sources.catalog_url(databases), sources.redis_url()
         folder, pg_bin_dir = sources.snapshot_folder(), sources.pg_bin_dir()
+        other_servers = targets.read(environ, sources.problems)
         if sources.problems or catalog_url is None or redis_url is None:
             raise first_of(sources.problems)
         return cls(
@@ -89,6 +94,7 @@ class Settings:
             log_level=said.log_level,
             log_format=said.log_format,
             restore_as_superuser=said.restore_as_superuser,
+            targets=other_servers,
             failpoints=None if said.snapfleet_failpoints is None else cwd / said.snapfleet_failpoints,
         )
 
@@ -104,4 +110,5 @@ class Settings:
             bin_dir=self.pg_bin_dir,
             lease=self.lease,
             restore_as_superuser=self.restore_as_superuser,
+            targets={name: url.get_secret_value() for name, url in self.targets.items()},
         )

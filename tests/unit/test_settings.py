@@ -11,6 +11,7 @@ import pytest
 from shared.domain.database import Database
 from shared.domain.retention import Policy
 from shared.domain.schedule import Cron, Every, phase_of
+from shared.errors import Misconfigured
 from shared.settings import Settings, document
 from shared.settings.document import EXAMPLE, render
 from tests.unit.given_settings import ENVIRON, FLEET, SECRET, TOML, load
@@ -69,6 +70,18 @@ def test_every_variable_is_heard(tmp_path: Path) -> None:
 )
 def test_a_database_is_called_by_its_dbname_or_main(tmp_path: Path, dbname: str, name: str) -> None:
     assert load(tmp_path, DATABASE_URL=f"postgresql://app@h/{dbname}").databases[0].name == name
+
+
+def test_every_variable_of_the_form_is_another_server_to_restore_into(tmp_path: Path) -> None:
+    url = f"postgresql://app:{SECRET}@staging/postgres"
+    settings = load(
+        tmp_path, SNAPFLEET_TARGET_STAGING_URL=url, SNAPFLEET_TARGET_NONE_URL=" ", TARGET_OTHER_URL=url
+    )
+    assert settings.values()["targets"] == {"SNAPFLEET_TARGET_STAGING_URL": url}
+    assert SECRET not in repr(settings)
+    with pytest.raises(Misconfigured, match="SNAPFLEET_TARGET_STAGING_URL") as wrong:
+        load(tmp_path, SNAPFLEET_TARGET_STAGING_URL=f"mysql://app:{SECRET}@staging")
+    assert SECRET not in str(wrong.value)
 
 
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
