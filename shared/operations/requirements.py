@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from shared.domain.manifest import Manifest
 from shared.domain.restore_plan import Remark
@@ -20,7 +21,7 @@ ROOM_FOR_INDEXES = 1.5
 
 
 def refuse_older_tools(tools: Tools, manifest: Manifest) -> None:
-    written_by = int(manifest.source.tool_version.split(".")[0])
+    written_by = major_of(manifest.source.tool_version)
     if archive_format(tools.major) < archive_format(written_by):
         raise Refused(
             f"the archive was written by pg_dump {manifest.source.tool_version}, which pg_restore"
@@ -28,6 +29,11 @@ def refuse_older_tools(tools: Tools, manifest: Manifest) -> None:
             code="tools_older",
             hint=f"install postgresql-client-{written_by} where the workers run",
         )
+
+
+def major_of(version: str) -> int:
+    """Of 18.6, and of 19beta1."""
+    return int("".join(takewhile(str.isdigit, version)))
 
 
 def archive_format(major: int) -> int:
