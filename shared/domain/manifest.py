@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from shared.domain.evidence import Evidence
 from shared.domain.parts import PartSpec
 from shared.errors import Damaged
 
@@ -39,6 +40,8 @@ class Part:
     spec: PartSpec
     row_count: int
     chunks: tuple[Chunk, ...]
+    digest: str | None = None
+    """The sum of its rows' hashes; None where none was taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class TableCount:
     schema: str
     name: str
     row_count: int
+    digest: str | None = None
+    """The sum of its rows' hashes; None where none was taken, or of its parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,8 @@ class Manifest:
     parts: tuple[Part, ...]
     tables: tuple[TableCount, ...]
     sequences: tuple[SequencePosition, ...]
+    evidence: Evidence | None = None
+    """None in what releases before it wrote."""
 
     @property
     def chunks(self) -> Iterator[Chunk]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
+from shared.domain.proof import SAMPLE_BYTES, Digests, is_sampled
+
 SPLIT_BYTES = 8 * 1024 * 1024
 """A table with its out-of-line data larger than this leaves the archive and is copied in parts."""
 
@@ -76,6 +78,36 @@ BINARY_TYPES = frozenset(
 def is_split(table: Table) -> bool:
     """Whether the table is copied in parts rather than by the archive."""
     return table.splittable and table.heap_bytes + table.toast_bytes > SPLIT_BYTES
+
+
+def digested(tables: Iterable[Table], choice: Digests) -> frozenset[tuple[str, str]]:
+    """Which of the tables that are not split have their rows digested, by schema and name."""
+    return frozenset(
+        (t.schema, t.name)
+        for t in tables
+        if choice is Digests.ALL
+        or (choice is Digests.SAMPLE and t.heap_bytes + t.toast_bytes <= SAMPLE_BYTES)
+    )
+
+
+def sample(
+    specs: Sequence[PartSpec], tables: Iterable[Table], choice: Digests, *, seed: str
+) -> frozenset[int]:
+    """The numbers of the parts whose rows are digested.
+
+    Of a table larger than a sample these are the first, the last, and one in sixteen that `seed` chooses.
+    """
+    whole = digested(tables, choice)
+    if choice is Digests.NONE:
+        return frozenset()
+    return frozenset(
+        spec.number
+        for spec in specs
+        if (spec.schema, spec.table) in whole
+        or spec.first_page == 0
+        or spec.end_page is None
+        or is_sampled(seed, spec.number)
+    )
 
 
 def pages_per_part(table: Table, part_bytes: int) -> int:

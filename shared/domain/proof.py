@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from zlib import crc32
 
 SMALL_BYTES = 5_000_000_000
 """Raw bytes up to which a proof after every snapshot costs too little to leave it out."""
@@ -38,6 +39,17 @@ class Assertion:
     name: str
     """As it is spoken of: the path of its file."""
     sql: str
+
+
+SAMPLE_BYTES = 64 * 1024 * 1024
+"""A table up to this size is sampled whole."""
+
+SAMPLE_ONE_IN = 16
+
+
+def is_sampled(seed: str, number: int) -> bool:
+    """Whether a sample takes this part: one in sixteen, others with each seed, and always the same with one."""
+    return crc32(f"{seed}:{number}".encode()) % SAMPLE_ONE_IN == 0
 
 
 def is_due(

@@ -1,49 +1,89 @@
-"""Compare a restored database with what was recorded inside the snapshot's own transaction."""
+"""Compare a restored database with what was recorded inside the snapshot's own transaction.
+
+Each fact is read by the statement that recorded it. What comes out is every difference, in words; what may
+rightly differ between two servers is only noted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from shared.domain.manifest import Manifest, SequencePosition
-from shared.postgres import inspection
+from shared.domain import differences
+from shared.domain.manifest import Manifest, Properties
+from shared.domain.proof import Digests
+from shared.operations import rows
+from shared.operations.rows import BroughtBy
+from shared.postgres import evidence, inspection
 from shared.postgres.session import Session
 
-Counts = Mapping[tuple[str, str], int]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """`compared` counts what was looked at, by kind."""
+
+    differences: tuple[str, ...]
+    notes: tuple[str, ...]
+    compared: Mapping[str, Any]
 
 
-def compare(session: Session, manifest: Manifest) -> tuple[Counts, list[str]]:
-    """Rows of every table, exactly, and every difference in rows, sequences and indexes, in words."""
-    counted = inspection.row_counts(session, inspection.tables(session))
-    found = {(count.schema, count.name): count.row_count for count in counted}
-    differences = compare_counts(manifest, found)
-    differences += compare_sequences(manifest, inspection.sequences(session))
-    differences += [f"index {name} is invalid" for name in inspection.invalid_indexes(session)]
-    return found, differences
+def compare(
+    session: Session,
+    manifest: Manifest,
+    *,
+    properties: Properties,
+    brought_by: BroughtBy,
+    choice: Digests,
+) -> Comparison:
+    """All of it, inside the session's transaction. `properties` are what the database's own would be."""
+    found = rows.compare(session, manifest, brought_by=brought_by, choice=choice)
+    recorded_rows = {rows.named(t.schema, t.name): t.row_count for t in manifest.tables}
+    extensions = inspection.extensions(session)
+    compared: dict[str, Any] = {
+        "tables": len(found.row_counts),
+        "rows": sum(found.row_counts.values()),
+        "digests": found.digested,
+        "sequences": len(manifest.sequences),
+    }
+    if manifest.evidence is not None:
+        compared["large_objects"] = manifest.evidence.large_objects.count
+        compared["objects"] = sum(manifest.evidence.counts.values())
+    return Comparison(
+        differences=(
+            *differences.in_rows(recorded_rows, found.row_counts),
+            *found.differences,
+            *in_sequences(session, manifest),
+            *differences.in_extensions(manifest.extensions, extensions),
+            *differences.in_properties(manifest.properties, properties),
+            *in_evidence(session, manifest, choice),
+        ),
+        notes=(*found.notes, *differences.notes_on_extensions(manifest.extensions, extensions)),
+        compared=compared,
+    )
 
 
-def compare_counts(manifest: Manifest, found: Counts) -> list[str]:
-    recorded = {(t.schema, t.name): t.row_count for t in manifest.tables}
-    return [
-        f"{schema}.{name} has {found.get((schema, name), 'no')} rows instead of {recorded.get((schema, name), 'none')}"
-        for schema, name in sorted(recorded.keys() | found.keys())
-        if recorded.get((schema, name)) != found.get((schema, name))
-    ]
-
-
-def compare_sequences(manifest: Manifest, found: tuple[inspection.SequenceState, ...]) -> list[str]:
-    """A sequence may be further than recorded, for it moves outside of transactions; never behind."""
-    states = {(s.position.schema, s.position.name): s for s in found}
-    differences = []
+def in_sequences(session: Session, manifest: Manifest) -> Iterator[str]:
+    states = {(s.position.schema, s.position.name): s for s in inspection.sequences(session)}
     for recorded in manifest.sequences:
         state = states.get((recorded.schema, recorded.name))
         if state is None:
-            differences.append(f"sequence {recorded.schema}.{recorded.name} is missing")
-        elif not state.cycles and is_behind(state, recorded):
-            differences.append(f"sequence {recorded.schema}.{recorded.name} is behind")
-    return differences
+            yield f"sequence {recorded.schema}.{recorded.name} is missing"
+        elif not state.cycles:
+            yield from differences.in_position(recorded, state.position, ascending=state.ascending)
 
 
-def is_behind(state: inspection.SequenceState, recorded: SequencePosition) -> bool:
-    sign = 1 if state.ascending else -1
-    now = (sign * state.position.last_value, state.position.is_called)
-    return now < (sign * recorded.last_value, recorded.is_called)
+def in_evidence(session: Session, manifest: Manifest, choice: Digests) -> Iterator[str]:
+    recorded = manifest.evidence
+    if recorded is None:
+        # A snapshot of a former release does not say what was invalid at its source.
+        yield from (f"index {name} is invalid" for name in inspection.invalid_indexes(session))
+        return
+    wanted = Digests.NONE if choice is Digests.NONE else recorded.large_objects.digest_of
+    majors = (manifest.source.server_version_num // 10000, inspection.server_version(session) // 10000)
+    yield from differences.in_evidence(
+        recorded,
+        evidence.read(session, large_objects=wanted),
+        usual_owner=manifest.properties.owner,
+        majors=majors,
+    )

@@ -7,18 +7,21 @@ only then does the job fail. A restore that proves its side database proves the 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind, StepState
 from shared.domain.manifest import Manifest
+from shared.domain.proof import Digests
 from shared.errors import Damaged
-from shared.operations import proof, side
+from shared.operations import proof, side, source
 from shared.operations.lease import LeaseLost
+from shared.operations.proof import Comparison
+from shared.operations.rows import BroughtBy
 from shared.operations.saga import Outcome, StepRun
-from shared.postgres.session import connected
+from shared.postgres import databases
+from shared.postgres.session import connected, consistent
 
 LOADING = ("create", "load", "build")
 
@@ -35,66 +38,81 @@ def prove(run: StepRun) -> Outcome:
     """
     manifest = side.manifest_of(run.fleet, run.job.request["snapshot_id"])
     began = time.monotonic()
-    with connected(side.side_dsn(run), application_name=run.name) as session:
-        found, differences = proof.compare(session, manifest)
+    found = compare(run, manifest)
     seconds = time.monotonic() - began
     failpoints.reach("prove.compared")
-    compared = {"tables": len(found), "rows": sum(found.values()), "sequences": len(manifest.sequences)}
-    if differences:
-        refute(run, manifest, compared=compared, differences=differences, seconds=seconds)
+    if found.differences:
+        refute(run, manifest, found, seconds=seconds)
         failpoints.reach("prove.refuted")
+        more = len(found.differences) - 1
         raise Damaged(
-            f"what was restored is not the snapshot: {differences[0]}"
-            + (f", and {len(differences) - 1} more differences" if len(differences) > 1 else ""),
+            f"what was restored is not the snapshot: {found.differences[0]}"
+            + (f", and {more} more difference{'s' if more > 1 else ''}" if more else ""),
             code="not_proven",
             hint=HINTS.get(run.job.kind, HINT),
         )
 
     def confirm(tx: Transaction) -> None:
-        keep(tx, run, manifest, compared=compared, differences=(), seconds=seconds)
+        keep(tx, run, manifest, found, seconds=seconds)
 
-    return Outcome(result={"tables": len(found), "row_count": sum(found.values())}, record=confirm)
+    facts = {
+        "tables": found.compared["tables"],
+        "row_count": found.compared["rows"],
+        "digests": found.compared["digests"],
+    }
+    return Outcome(result=facts, record=confirm)
 
 
-def refute(
-    run: StepRun,
-    manifest: Manifest,
-    *,
-    compared: Mapping[str, Any],
-    differences: Sequence[str],
-    seconds: float,
-) -> None:
+def compare(run: StepRun, manifest: Manifest) -> Comparison:
+    dsn = side.side_dsn(run)
+    with source.maintenance(dsn, run.name) as beside:
+        properties = databases.rehearse(beside, dsn.dbname, manifest.properties)
+    run.check()
+    with connected(dsn, application_name=run.name) as session, consistent(session):
+        return proof.compare(
+            session,
+            manifest,
+            properties=properties,
+            brought_by=brought_by(run),
+            choice=Digests(run.job.request.get("digests", Digests.SAMPLE)),
+        )
+
+
+def brought_by(run: StepRun) -> BroughtBy:
+    with run.fleet.catalog.transaction() as tx:
+        results = tx.parts.results(run.job.id)
+    return {
+        int(spec["spec"]["number"]): str(result["brought_by"])
+        for spec, result in results
+        if "brought_by" in result
+    }
+
+
+def refute(run: StepRun, manifest: Manifest, found: Comparison, *, seconds: float) -> None:
     """Keep the differences in a transaction of their own: the step that found them does not end well."""
     with run.fleet.catalog.transaction() as tx:
         told = tx.jobs.step(run.job.id, run.job.next_seq).data.get("refuted")
         if not tx.jobs.record(run.claim, {"refuted": True}):
             raise LeaseLost("superseded")
-        keep(tx, run, manifest, compared=compared, differences=differences, seconds=seconds)
+        keep(tx, run, manifest, found, seconds=seconds)
         if not told:
-            data = {"snapshot_id": manifest.id, "differences": list(differences)}
+            data = {"snapshot_id": manifest.id, "differences": list(found.differences)}
             tx.outbox.add("verify.refuted", database=run.job.database, job_id=run.job.id, data=data)
 
 
-def keep(
-    tx: Transaction,
-    run: StepRun,
-    manifest: Manifest,
-    *,
-    compared: Mapping[str, Any],
-    differences: Sequence[str],
-    seconds: float,
-) -> None:
-    tx.snapshots.judge(manifest.id, matched=not differences)
+def keep(tx: Transaction, run: StepRun, manifest: Manifest, found: Comparison, *, seconds: float) -> None:
+    matched = not found.differences
+    tx.snapshots.judge(manifest.id, matched=matched)
     tx.verifications.record(
         job_id=run.job.id,
         snapshot_id=manifest.id,
         database=run.job.database,
-        matched=not differences,
+        matched=matched,
         restore_seconds=restore_seconds(tx, run),
         prove_seconds=seconds,
         raw_bytes=manifest.raw_bytes,
-        compared=compared,
-        differences=differences,
+        compared={**found.compared, "notes": list(found.notes)},
+        differences=found.differences,
     )
 
 

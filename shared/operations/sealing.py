@@ -10,6 +10,7 @@ from typing import Any
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
+from shared.domain.evidence import Evidence
 from shared.domain.manifest import (
     FORMAT,
     Chunk,
@@ -121,6 +122,7 @@ def assemble(run: StepRun, taking: Taking) -> tuple[Manifest, int, float]:
             spec=parse(spec, PartSpec),
             row_count=result["row_count"],
             chunks=parse(result["chunks"], tuple[Chunk, ...]),
+            digest=result.get("digest"),
         )
         for spec, result in results
     )
@@ -137,6 +139,7 @@ def assemble(run: StepRun, taking: Taking) -> tuple[Manifest, int, float]:
         parts=parts,
         tables=all_counts(parse(noted["counts"], tuple[TableCount, ...]), parts),
         sequences=parse(noted["sequences"], tuple[SequencePosition, ...]),
+        evidence=parse(noted["evidence"], Evidence) if "evidence" in noted else None,
     )
     new_bytes = noted["archive_new_bytes"] + sum(result["new_bytes"] for _, result in results)
     return manifest, new_bytes, noted["seconds"]
@@ -144,11 +147,12 @@ def assemble(run: StepRun, taking: Taking) -> tuple[Manifest, int, float]:
 
 def all_counts(counted: Sequence[TableCount], parts: Sequence[Part]) -> tuple[TableCount, ...]:
     """Rows of every table: those counted, and those that the parts added up to."""
+    digests = {(c.schema, c.name): c.digest for c in counted}
     totals = {(c.schema, c.name): c.row_count for c in counted}
     for part in parts:
         key = (part.spec.schema, part.spec.table)
         totals[key] = totals.get(key, 0) + part.row_count
     return tuple(
-        TableCount(schema=schema, name=name, row_count=rows)
+        TableCount(schema=schema, name=name, row_count=rows, digest=digests.get((schema, name)))
         for (schema, name), rows in sorted(totals.items())
     )

@@ -135,9 +135,9 @@ def load_work(fleet: Fleet, database: str, session: Session) -> hands.Work:
                     part.meter.done_bytes += len(piece)
 
         part.check()
-        loaded = loading.load(session, spec, pieces())
+        brought_by = loading.load(session, spec, pieces())
         part.meter.done_bytes = sum(chunk.raw_bytes for chunk in spec.chunks)
-        return {"loaded": loaded}
+        return {"brought_by": brought_by}
 
     return work
 

@@ -8,7 +8,7 @@ is found by its hash and not stored again.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import structlog
 
 from shared import failpoints
 from shared.domain import parts as partition
+from shared.domain.evidence import Evidence
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import (
     Chunk,
@@ -29,6 +30,7 @@ from shared.domain.manifest import (
     plain,
 )
 from shared.domain.parts import PartSpec, Table
+from shared.domain.proof import Digests
 from shared.errors import Refused, SnapfleetError, Transient
 from shared.operations import blocking, hands, sealing, source
 from shared.operations.chunking import ARCHIVE_HEAD_BYTES, ChunkStore, ChunkWriter
@@ -36,7 +38,7 @@ from shared.operations.fleet import Fleet
 from shared.operations.hands import PartRun
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.operations.taking import Taking
-from shared.postgres import copying, databases, dump, inspection
+from shared.postgres import copying, databases, digests, dump, evidence, inspection
 from shared.postgres.copying import Reader
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected, consistent
@@ -74,14 +76,17 @@ def take(run: StepRun, taking: Taking) -> None:
     """Read the whole database at one moment and store it; nobody sees it before it is sealed."""
     began = time.monotonic()
     with held_moment(run) as moment:
-        facts = describe(moment)
+        facts = describe(moment, run.database.digests)
+        expressions = digests.expressions(moment.session)
         specs = partition.split(moment.tables, part_bytes=run.database.part_bytes)
-        share_out(run, taking, moment, specs)
+        share_out(run, taking, moment, specs, expressions)
         split = sorted({(spec.schema, spec.table) for spec in specs})
         archive = copy_archive(run, moment, without_data_of=split)
         failpoints.reach("copy.archive_stored")
         unsplit = [t for t in moment.tables if not partition.is_split(t)]
-        counts = inspection.row_counts(moment.session, unsplit)
+        choice = run.database.digests
+        wanted = {key: expressions[key] for key in partition.digested(unsplit, choice) if key in expressions}
+        counts = digests.count(moment.session, unsplit, wanted)
         reading = copying.reading(moment.dsn, snapshot=moment.exported, application_name=run.name)
         with reading as reader:
             hands.lead(run, copy_work(run.fleet, run.job.database, reader))
@@ -116,7 +121,7 @@ def held_moment(run: StepRun) -> Generator[Moment]:
             )
 
 
-def describe(moment: Moment) -> dict[str, Any]:
+def describe(moment: Moment, choice: Digests) -> dict[str, Any]:
     """What the manifest will say of the source. Before the archive is read: sequences only move on."""
     session = moment.session
     version = moment.tools.version
@@ -127,10 +132,17 @@ def describe(moment: Moment) -> dict[str, Any]:
         "roles": list(inspection.roles(session)),
         "extensions": list(inspection.extensions(session)),
         "sequences": [plain(s.position, SequencePosition) for s in inspection.sequences(session)],
+        "evidence": plain(evidence.read(session, large_objects=evidence.chosen(session, choice)), Evidence),
     }
 
 
-def share_out(run: StepRun, taking: Taking, moment: Moment, specs: Sequence[PartSpec]) -> None:
+def share_out(
+    run: StepRun,
+    taking: Taking,
+    moment: Moment,
+    specs: Sequence[PartSpec],
+    expressions: digests.Expressions,
+) -> None:
     """Write the parts down, say in which snapshot they are to be read, and call hands."""
     with run.fleet.catalog.transaction() as tx:
         if tx.snapshots.get(taking.snapshot_id) is None:
@@ -141,7 +153,11 @@ def share_out(run: StepRun, taking: Taking, moment: Moment, specs: Sequence[Part
                 reason=taking.reason,
                 labels=taking.labels,
             )
-        parts = planned(specs, moment.tables)
+        sample = partition.sample(specs, moment.tables, run.database.digests, seed=taking.snapshot_id)
+        parts = [
+            (number, {**spec, **digest_of(spec, sample, expressions)}, expected)
+            for number, spec, expected in planned(specs, moment.tables)
+        ]
         tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
     # A new epoch's lead overwrites it with its own: a late hand sees that its lead is gone.
     run.record(snapshot=moment.exported, epoch=run.job.epoch)
@@ -212,6 +228,14 @@ def planned(specs: Sequence[PartSpec], tables: Sequence[Table]) -> list[tuple[in
     return [(spec.number, plain(spec, PartSpec), expected(spec)) for spec in specs]
 
 
+def digest_of(
+    spec: Mapping[str, Any], sample: Collection[int], expressions: digests.Expressions
+) -> Mapping[str, Any]:
+    """For whoever copies the part: how to digest its rows, where they are to be."""
+    expression = expressions.get((spec["schema"], spec["table"]))
+    return {"digest": expression} if expression and spec["number"] in sample else {}
+
+
 def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
     """One part: read, cut, store. Its result is what the manifest will say of it."""
 
@@ -229,9 +253,14 @@ def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
             writer.write(data)
             part.meter.done_bytes = writer.taken_bytes
 
-        rows = reader.copy(parse(part.taken.spec, PartSpec), write)
+        spec = parse(part.taken.spec, PartSpec)
+        rows = reader.copy(spec, write)
         chunks = [plain(chunk, Chunk) for chunk in writer.close()]
-        return {"row_count": rows, "new_bytes": store.new_bytes, "chunks": chunks}
+        expression = part.taken.spec.get("digest")
+        part.check()
+        # Right after its copy: these pages are in the server's memory now.
+        digest = reader.digest(spec, expression) if expression else None
+        return {"row_count": rows, "new_bytes": store.new_bytes, "chunks": chunks, "digest": digest}
 
     return work
 

@@ -22,6 +22,7 @@ from shared.postgres.failures import translated
 from shared.postgres.session import statement
 
 SQL_ASCII = "SQL_ASCII"
+TOO_LARGE = (asyncpg.ProgramLimitExceededError, asyncpg.OutOfMemoryError, asyncpg.InternalServerError)
 SNAPSHOT_ID = re.compile(r"^[0-9A-F]+-[0-9A-F]+-[0-9]+$")
 
 
@@ -48,6 +49,26 @@ class Reader:
                 self._connection.copy_from_query(query, output=output, format=part.format.value)
             )
         return int(status.removeprefix("COPY "))
+
+    def digest(self, part: PartSpec, expression: str) -> str | None:
+        """The digest of a part's rows, by `digests.expression`; None where the server cannot make one."""
+
+        async def ask() -> str | None:
+            query = f"select coalesce(sum({expression}), 0)::pg_catalog.text {self._rows(part)}"
+            await self._connection.execute("savepoint digest")
+            try:
+                found: str = await self._connection.fetchval(query)
+            except TOO_LARGE:
+                await self._connection.execute("rollback to savepoint digest")
+                return None
+            await self._connection.execute("release savepoint digest")
+            return found
+
+        with translated(self._where):
+            return self._runner.run(ask())
+
+    def _rows(self, part: PartSpec) -> str:
+        return part_rows(part, encoding=self._connection.get_settings().server_encoding).as_string()
 
 
 @contextmanager
@@ -93,15 +114,18 @@ async def connect(dsn: Dsn, *, snapshot: str, application_name: str) -> asyncpg.
 
 def part_query(part: PartSpec, *, encoding: str) -> str:
     """The query of one page range; a TID range scan on PostgreSQL 14 and later."""
-    low = sql.Literal(f"({part.first_page},0)")
-    query = sql.SQL("select {columns} from only {table} where ctid >= {low}::pg_catalog.tid").format(
-        columns=column_list(part, encoding),
-        table=table_name(part, encoding),
-        low=low,
+    columns = column_list(part, encoding)
+    return sql.SQL("select {} {}").format(columns, part_rows(part, encoding=encoding)).as_string()
+
+
+def part_rows(part: PartSpec, *, encoding: str) -> sql.Composed:
+    """Its rows, from FROM on."""
+    rows = sql.SQL("from only {} where ctid >= {}::pg_catalog.tid").format(
+        table_name(part, encoding), sql.Literal(f"({part.first_page},0)")
     )
     if part.end_page is not None:
-        query += sql.SQL(" and ctid < {}::pg_catalog.tid").format(sql.Literal(f"({part.end_page},0)"))
-    return query.as_string()
+        rows += sql.SQL(" and ctid < {}::pg_catalog.tid").format(sql.Literal(f"({part.end_page},0)"))
+    return rows
 
 
 def load_query(part: PartSpec, *, encoding: str) -> bytes:

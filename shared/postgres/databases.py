@@ -19,6 +19,7 @@ from psycopg import sql
 from shared import failpoints
 from shared.domain.manifest import Grant, Properties, Source
 from shared.errors import Busy, NotFound, Refused
+from shared.postgres import inspection
 from shared.postgres.session import Session
 
 OURS = "snapfleet_"
@@ -170,11 +171,15 @@ def grant_statement(grant: Grant, database: sql.Identifier) -> sql.Composed:
 PRIVILEGES = {"CONNECT": "connect", "CREATE": "create", "TEMPORARY": "temporary"}
 
 
-def rehearse(session: Session, name: str, properties: Properties) -> None:
-    """Apply and take back: a right that we lack shows here, before any live name is touched."""
+def rehearse(session: Session, name: str, properties: Properties) -> Properties:
+    """Apply and take back: a right that we lack shows here, before any live name is touched.
+
+    Answers what the database's properties were in between.
+    """
     try:
         with session.transaction(force_rollback=True):
             apply(session, name, properties)
+            return inspection.properties(session, name)
     except psycopg.errors.InsufficientPrivilege as exc:
         raise Refused(
             f"owner, grants and settings of the database cannot be given back: {exc.diag.message_primary}",

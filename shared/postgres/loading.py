@@ -12,7 +12,7 @@ from psycopg import sql
 
 from shared import failpoints
 from shared.domain.manifest import Part
-from shared.errors import Damaged
+from shared.errors import Damaged, Transient
 from shared.postgres.copying import load_query
 from shared.postgres.session import Session
 
@@ -20,7 +20,7 @@ from shared.postgres.session import Session
 def prepare(session: Session) -> None:
     """Create the marker table: the first thing in a new side database."""
     session.execute("create schema snapfleet_load")
-    session.execute("create table snapfleet_load.part (number integer primary key)")
+    session.execute("create table snapfleet_load.part (number integer primary key, brought_by xid8 not null)")
 
 
 def finish(session: Session) -> None:
@@ -28,20 +28,21 @@ def finish(session: Session) -> None:
     session.execute("drop schema if exists snapfleet_load cascade")
 
 
-def load(session: Session, part: Part, pieces: Iterable[bytes]) -> bool:
-    """Load one part from its raw bytes; False when it was loaded before.
+def load(session: Session, part: Part, pieces: Iterable[bytes]) -> str:
+    """Load one part from its raw bytes, unless it was loaded before: the id of the transaction that did it.
 
-    Raises Damaged when the server counts other rows than were recorded, and whatever `pieces` raises;
+    By that id its rows are known as long as nobody changes them. Raises Damaged when the server counts other rows than were recorded, and whatever `pieces` raises;
     then nothing is loaded.
     """
     with session.transaction():
         take_over(session, part.spec.number)
         marked = session.execute(
-            "insert into snapfleet_load.part values (%s) on conflict do nothing",
+            "insert into snapfleet_load.part values (%s, pg_current_xact_id()) on conflict do nothing",
             [part.spec.number],
         )
+        brought_by = brought(session, part.spec.number)
         if marked.rowcount == 0:
-            return False
+            return brought_by
         # The bytes are in the database's own encoding, as they were read.
         session.execute("select set_config('client_encoding', getdatabaseencoding(), true)")
         encoding = str(session.info.parameter_status("server_encoding"))
@@ -56,7 +57,16 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> bool:
                     f"part {part.spec.number} of {name} gave {cursor.rowcount} rows instead of {part.row_count}",
                     code="rows_differ",
                 )
-    return True
+    return brought_by
+
+
+def brought(session: Session, number: int) -> str:
+    marked = session.execute(
+        "select brought_by::text from snapfleet_load.part where number = %s", [number]
+    ).fetchone()
+    if marked is None:
+        raise Transient(f"part {number} has lost its mark", code="serialization")
+    return str(marked["brought_by"])
 
 
 def take_over(session: Session, number: int) -> None:

@@ -112,7 +112,7 @@ def test_a_manifest_cut_short_is_none_even_where_its_hash_is_not_known(length: i
     assert (damaged.value.code, bool(damaged.value.hint)) == ("manifest_damaged", True)
 
 
-@pytest.mark.parametrize("field", sorted(json.loads(BODY)))
+@pytest.mark.parametrize("field", sorted(json.loads(BODY).keys() - {"evidence"}))
 def test_a_manifest_that_lacks_a_field_is_none(field: str) -> None:
     found = json.loads(BODY)
     del found[field]

@@ -3,7 +3,7 @@
 --   a reader that row-level security would filter fails instead of copying fewer rows;
 --   what is reported as done is on the disk, whatever the server's crash may lose of others' commits;
 --   names resolve to what the catalog says, whatever search_path the role has;
---   values have one text form; scans begin at the first page and are never parallel, so that equal
+--   values have one text form, and text is read as it was written; scans begin at the first page and are never parallel, so that equal
 --   pages give equal bytes.
 -- Settings that this server does not have are left out. What could cut this very query is
 -- lifted before it.
@@ -23,6 +23,10 @@ select pg_catalog.set_config(wanted.name, wanted.value, false)
                ('IntervalStyle', 'postgres'),
                ('extra_float_digits', '3'),
                ('bytea_output', 'hex'),
+               ('TimeZone', 'UTC'),
+               ('lc_monetary', 'C'),
+               ('array_nulls', 'on'),
+               ('xmloption', 'content'),
                ('quote_all_identifiers', 'off'),
                ('synchronize_seqscans', 'off'),
                ('max_parallel_workers_per_gather', '0'),

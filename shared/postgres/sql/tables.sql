@@ -43,9 +43,12 @@ select n.nspname as schema,
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   left join pg_catalog.pg_am am on am.oid = c.relam
  cross join (select pg_catalog.current_setting('block_size')::bigint as page_bytes) s
- -- Without a size: a tree, and a table that was dropped since, which the lock will tell.
+ -- Of a tree, its leaves. Without a size: a table that was dropped since, which the lock will tell.
  cross join lateral (
-        select coalesce(case when not c.is_tree then pg_catalog.pg_relation_size(c.oid, 'main') end, 0)
+        select coalesce(case when c.is_tree
+                             then (select sum(pg_catalog.pg_relation_size(leaf.relid, 'main'))::bigint
+                                     from pg_catalog.pg_partition_tree(c.oid) leaf where leaf.isleaf)
+                             else pg_catalog.pg_relation_size(c.oid, 'main') end, 0)
                as heap_bytes) size
   left join lateral (
         select array_agg(a.attname::text order by a.attnum) as names,
