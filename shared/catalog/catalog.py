@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared.catalog.chunks import Chunks
+from shared.catalog.inbox import Inbox
 from shared.catalog.jobs import Jobs
 from shared.catalog.outbox import Outbox
 from shared.catalog.parked import ParkedDatabases
@@ -38,6 +39,7 @@ class Transaction:
         self.schedules = Schedules(connection)
         self.parked = ParkedDatabases(connection)
         self.outbox = Outbox(connection)
+        self.inbox = Inbox(connection)
         self.verifications = Verifications(connection)
         self.standings = Standings(connection)
 

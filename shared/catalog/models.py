@@ -314,15 +314,53 @@ class OutboxRow(Base):
     __tablename__ = "outbox"
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    database: Mapped[str] = mapped_column(ForeignKey("database.name"))
-    sequence: Mapped[int]
+    event_id: Mapped[str] = mapped_column(UUID(as_uuid=False), server_default=text("gen_random_uuid()"))
+    """What the world knows it by: the same however often it is sent, and no other's, whatever is rebuilt."""
+    database: Mapped[str | None] = mapped_column(ForeignKey("database.name"))
+    """None for a request that names no database of ours; such an event has no sequence."""
+    sequence: Mapped[int | None]
     type: Mapped[str]
     job_id: Mapped[str | None] = mapped_column(UUID(as_uuid=False))
+    cause_source: Mapped[str | None]
+    cause_id: Mapped[str | None]
     data: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     published_at: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("database", "sequence"),
+        CheckConstraint("(database is null) = (sequence is null)", name="sequence"),
         Index("outbox_unpublished_idx", "id", postgresql_where=text("published_at is null")),
+        Index("outbox_job_idx", "job_id", "id"),
+    )
+
+
+class InboxRow(Base):
+    """A request that came over the event bus, and what was answered: its key makes a repetition harmless."""
+
+    __tablename__ = "inbox"
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    entry: Mapped[str]
+    """The first stream entry that brought it."""
+    received_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
+    error: Mapped[dict[str, Any] | None]
+    """Why it was not granted; None where it was."""
+
+
+class CauseRow(Base):
+    """Which request a job is for: also of jobs that a job of it will ask for, by the ids they will have."""
+
+    __tablename__ = "cause"
+
+    job_id: Mapped[str] = mapped_column(UUID(as_uuid=False), primary_key=True)
+    source: Mapped[str]
+    event_id: Mapped[str]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["source", "event_id"], ["inbox.source", "inbox.event_id"], ondelete="CASCADE"),
+        Index("cause_request_idx", "source", "event_id"),
     )

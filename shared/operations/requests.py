@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.catalog.catalog import Transaction
 from shared.catalog.parked import Parked
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
@@ -32,17 +33,23 @@ def submit(fleet: Fleet, new: NewJob) -> Accepted:
 
     Refused(database_blocked) for a snapshot of one that is blocked.
     """
-    fleet.database(new.database)
     with fleet.catalog.transaction() as tx:
-        tx.schedules.know(fleet.databases)
-        job, is_new = tx.jobs.submit(new)
-        if is_new:
-            if job.kind is JobKind.SNAPSHOT:
-                blocking.refuse_blocked(tx, job.database)
-            data = {"kind": str(job.kind), "request": dict(job.request)}
-            tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
-    refuse_other(job, new.kind, new.database)
+        job, is_new = enter(tx, fleet, new)
     return Accepted(job=job, is_new=is_new, rung=dispatch.start_waiting(fleet, job.database))
+
+
+def enter(tx: Transaction, fleet: Fleet, new: NewJob) -> tuple[Job, bool]:
+    """The part of `submit` that is one transaction: the job, and whether it is new. Its caller rings."""
+    fleet.database(new.database)
+    tx.schedules.know(fleet.databases)
+    job, is_new = tx.jobs.submit(new)
+    if is_new:
+        if job.kind is JobKind.SNAPSHOT:
+            blocking.refuse_blocked(tx, job.database)
+        data = {"kind": str(job.kind), "request": dict(job.request)}
+        tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
+    refuse_other(job, new.kind, new.database)
+    return job, is_new
 
 
 def accepted_before(

@@ -5,11 +5,12 @@ Both may run twice, late, or not for a day: slots are rows under a unique key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from shared.catalog.catalog import Transaction
 from shared.domain import schedule
 from shared.domain.job import JobKind, NewJob
 from shared.domain.snapshot import Reason
@@ -23,6 +24,8 @@ from shared.postgres import databases
 log = structlog.get_logger(__name__)
 
 OUTBOX_KEPT = timedelta(days=30)
+# Longer than a request is ever granted for, so that none is granted twice.
+INBOX_KEPT = timedelta(days=30)
 
 NewSnapshotId = Callable[[datetime], str]
 
@@ -51,8 +54,10 @@ def make_slots(
         tx.schedules.miss_slots(name, found.missed)
         if found.missed:
             log.warning("slots_missed", database=name, count=len(found.missed))
+            tell_missed(tx, name, found.missed, why="nobody was there to run them")
         if known.blocked_why is not None:
             tx.schedules.miss_slots(name, [found.latest])
+            tell_missed(tx, name, [found.latest], why=known.blocked_why)
             tx.schedules.decided_until(name, found.latest)
             log.warning("slot_blocked", database=name, why=known.blocked_why)
             return 0
@@ -79,11 +84,18 @@ def make_slots(
     return int(is_new)
 
 
+def tell_missed(tx: Transaction, name: str, slots: Sequence[datetime], *, why: str) -> None:
+    moments = {"first": slots[0].isoformat(), "last": slots[-1].isoformat()}
+    data = {"count": len(slots), **moments, "why": why}
+    tx.outbox.add("schedule.missed", database=name, job_id=None, data=data)
+
+
 def housekeeping(fleet: Fleet) -> None:
     """Drop parked databases whose undo window has passed, and mend whatever killed processes left undone."""
     standing.keep(fleet)
     with fleet.catalog.transaction() as tx:
         tx.outbox.trim(older_than=OUTBOX_KEPT)
+        tx.inbox.trim(older_than=INBOX_KEPT)
         expired = tx.parked.expired()
     for parked in expired:
         if parked.database not in fleet.databases:
