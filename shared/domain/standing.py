@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -77,7 +77,7 @@ class Standing:
             reason=Reason.MANUAL,
             labels={},
             pinned=False,
-            created_at=ids.moment_of(manifest.id) or manifest.taken_at,
+            created_at=made_at(manifest.id, None),
             sealed_at=manifest.taken_at,
             new_bytes=None,
             duration_seconds=None,
@@ -108,18 +108,30 @@ def decode(body: bytes) -> Standing:
     return found
 
 
-def in_order(sequences: Mapping[str, int | None]) -> list[str]:
-    """Snapshot ids, the oldest first: by sequence, and by their ids where none is known."""
-    known = {id_: sequence for id_, sequence in sequences.items() if sequence is not None}
+Made = Mapping[str, datetime]
+"""When each snapshot was asked for, by its id."""
+
+
+def made_at(snapshot_id: str, standing: Standing | None) -> datetime:
+    """When a snapshot was asked for, as well as that is known."""
+    if standing is not None:
+        return standing.created_at
+    return ids.moment_of(snapshot_id) or datetime.min.replace(tzinfo=UTC)
+
+
+def in_order(standings: Mapping[str, Standing | None], *, made: Made) -> list[str]:
+    """Snapshot ids, the oldest first: by sequence, and by the time of those of which nothing is known."""
+    known = {id_: standing.sequence for id_, standing in standings.items() if standing is not None}
     numbered = sorted(known, key=lambda id_: (known[id_], id_))
-    return merged(numbered, sorted(sequences.keys() - known.keys()))
+    others = sorted(standings.keys() - known.keys(), key=lambda id_: (made[id_], id_))
+    return merged(numbered, others, made=made)
 
 
-def merged(first: Sequence[str], second: Iterable[str]) -> list[str]:
-    """Two histories as one. Each keeps its own order, whatever its clocks said; ids tell which comes next."""
+def merged(first: Sequence[str], second: Sequence[str], *, made: Made) -> list[str]:
+    """Two histories as one: time tells what comes next, but each keeps its own order, whatever its clocks said."""
     rest, result = list(reversed(first)), list[str]()
     for id_ in second:
-        while rest and rest[-1] < id_:
+        while rest and (made[rest[-1]], rest[-1]) < (made[id_], id_):
             result.append(rest.pop())
         result.append(id_)
     return result + rest[::-1]

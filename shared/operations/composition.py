@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -74,3 +74,18 @@ def open_storage(*, bucket: str | None, prefix: str, folder: Path | None) -> Sto
             code="no_repository",
         )
     return storage
+
+
+def open_repository(location: str) -> Repository:
+    """The repository of another installation: `s3://bucket/prefix` or `file:///folder`. Misconfigured."""
+    scheme, _, rest = location.partition("://")
+    if scheme == "s3" and rest.strip("/"):
+        bucket, _, prefix = rest.partition("/")
+        return Repository(open_storage(bucket=bucket, prefix=prefix, folder=None))
+    if scheme == "file" and rest.startswith("/"):
+        return Repository(open_storage(bucket=None, prefix="", folder=Path(rest)))
+    raise Misconfigured(
+        f"{location!r} is no repository",
+        code="repository_invalid",
+        hint="give s3://BUCKET/PREFIX or file:///FOLDER",
+    )
