@@ -96,7 +96,7 @@ def in_evidence(
     for kind in sorted(recorded.counts.keys() | found.counts.keys()):
         then, now = recorded.counts.get(kind, 0), found.counts.get(kind, 0)
         if then != now:
-            yield f"there are {now} {kind} instead of {then}"
+            yield f"the number of {kind} is {now} instead of {then}"
     # What was invalid at the source may well be so here too, or be mended by having been made anew.
     invalid = set(found.invalid_indexes) - set(recorded.invalid_indexes)
     yield from (f"index {name} is invalid" for name in sorted(invalid))

@@ -6,9 +6,9 @@ rightly differ between two servers is only noted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from shared.domain import differences
 from shared.domain.manifest import Manifest, Properties
@@ -26,6 +26,11 @@ class Comparison:
     differences: tuple[str, ...]
     notes: tuple[str, ...]
     compared: Mapping[str, Any]
+
+    def with_assertions(self, asked: int, failed: Iterable[str]) -> Self:
+        """This comparison, and what the operator's own questions have shown."""
+        compared = {**self.compared, "assertions": asked}
+        return replace(self, compared=compared, differences=(*self.differences, *failed))
 
 
 def compare(

@@ -20,7 +20,7 @@ from shared.operations.lease import LeaseLost
 from shared.operations.proof import Comparison
 from shared.operations.rows import BroughtBy
 from shared.operations.saga import Outcome, StepRun
-from shared.postgres import databases
+from shared.postgres import assertions, databases
 from shared.postgres.session import connected, consistent
 
 LOADING = ("create", "load", "build")
@@ -68,14 +68,18 @@ def compare(run: StepRun, manifest: Manifest) -> Comparison:
     with source.maintenance(dsn, run.name) as beside:
         properties = databases.rehearse(beside, dsn.dbname, manifest.properties)
     run.check()
-    with connected(dsn, application_name=run.name) as session, consistent(session):
-        return proof.compare(
-            session,
-            manifest,
-            properties=properties,
-            brought_by=brought_by(run),
-            choice=Digests(run.job.request.get("digests", Digests.SAMPLE)),
-        )
+    with connected(dsn, application_name=run.name) as session:
+        with consistent(session):
+            found = proof.compare(
+                session,
+                manifest,
+                properties=properties,
+                brought_by=brought_by(run),
+                choice=Digests(run.job.request.get("digests", Digests.SAMPLE)),
+            )
+        asked = run.database.assertions
+        failed = assertions.failures(session, asked, properties=manifest.properties, check=run.check)
+        return found.with_assertions(len(asked), failed)
 
 
 def brought_by(run: StepRun) -> BroughtBy:

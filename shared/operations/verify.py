@@ -83,7 +83,9 @@ def follow(tx: Transaction, run: StepRun, manifest: Manifest) -> None:
             id=str(verify_job_id),
             kind=JobKind.VERIFY,
             database=run.job.database,
-            request=request(manifest.id, prune_job_id=str(asked["prune_job_id"])),
+            request=request(
+                manifest.id, digests=run.database.digests, prune_job_id=str(asked["prune_job_id"])
+            ),
             idempotency_key=f"verify:{manifest.id}",
         )
         job, is_new = tx.jobs.submit(proof_of_it)

@@ -24,12 +24,12 @@ from shared.domain.database import Database
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob
 from shared.domain.manifest import Manifest
-from shared.domain.proof import VerifyPolicy
+from shared.domain.proof import Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import Every
 from shared.domain.snapshot import Reason, Snapshot
 from shared.locks.memory import MemoryLocks
-from shared.operations import dispatch, requests, saga, side, steps
+from shared.operations import dispatch, requests, saga, side, steps, verify
 from shared.operations.fleet import Fleet
 from shared.storage.base import Storage
 from shared.storage.repository import Repository
@@ -108,6 +108,10 @@ class InlineFleet:
             **more,
         )
         return self._run(JobKind.RESTORE, request)
+
+    def verify(self, snapshot_id: str, *, digests: Digests = Digests.SAMPLE) -> Job:
+        """As by hand: retention does not follow."""
+        return self._run(JobKind.VERIFY, verify.request(snapshot_id, digests=digests, prune_job_id=None))
 
     def undo(self, restored: Job) -> Job:
         key = str(uuid.uuid4())

@@ -111,6 +111,8 @@ counted (kind, n) as (
     select 'foreign servers', count(*) from pg_catalog.pg_foreign_server
      where oid not in (select objid from member where classid = 'pg_foreign_server'::regclass)
     union all
-    select 'comments', count(*) from pg_catalog.pg_description where objoid >= 16384
+    select 'comments', count(*) from pg_catalog.pg_description
+     where objoid >= 16384 and classoid <> 'pg_extension'::regclass
+       and (classoid, objoid) not in (select classid, objid from member)
 )
 select kind, n from counted where n > 0 order by kind
