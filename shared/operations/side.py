@@ -16,7 +16,7 @@ import structlog
 
 from shared import failpoints
 from shared.domain.job import Job, JobKind
-from shared.domain.manifest import Manifest, Part, parse, plain
+from shared.domain.manifest import Manifest, Part, Properties, parse, plain
 from shared.errors import NotFound
 from shared.operations import hands, source
 from shared.operations.archive import spooled
@@ -24,7 +24,6 @@ from shared.operations.fleet import Fleet
 from shared.operations.hands import PartRun
 from shared.operations.saga import Outcome, StartOver, StepRun
 from shared.postgres import contents, databases, deriving, dump, loading
-from shared.postgres.contents import ViewsToFill
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
@@ -162,14 +161,8 @@ def build(run: StepRun) -> Outcome:
         failpoints.reach("build.unmarked")
         tools = source.choose_tools(run.fleet, dsn, session)
     with spooled(run, manifest) as archive:
-        views = restore_the_rest(run, tools, dsn, archive)
+        restore_the_rest(run, tools, dsn, archive, manifest.properties)
         failpoints.reach("build.built")
-    if views.names:
-        run.report(section="materialized views")
-        with connected(dsn, application_name=run.name) as session:
-            run.check()
-            paths = deriving.search_paths(manifest.properties, dsn.user)
-            deriving.fill(session, views, paths=paths)
     with connected(dsn, application_name=run.name) as session:
         run.check()
         run.report(section="analyze")
@@ -180,16 +173,26 @@ def build(run: StepRun) -> Outcome:
     return Outcome()
 
 
-def restore_the_rest(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> ViewsToFill:
-    """Everything after the rows; answers the materialized views that are left to be filled.
+def restore_the_rest(
+    run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes], properties: Properties
+) -> None:
+    """Everything after the rows: what stands on them, materialized views, and event triggers last of all.
 
-    pg_restore would fill them with an empty search_path, and fail where their functions need one.
+    pg_restore would fill the views itself, under an empty search_path, and with event triggers in force.
     """
     found = contents.read(tools, archive_fd=archive.fileno())
     with contents.listed(found.others) as list_fd:
         jobs = run.database.parallelism
         restore_section(run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd)
-    return contents.views_to_fill(tools, found, archive_fd=archive.fileno())
+    if found.views_to_fill:
+        run.report(section="materialized views")
+        views = contents.views_to_fill(tools, found, archive_fd=archive.fileno())
+        with connected(dsn, application_name=run.name) as session:
+            run.check()
+            deriving.fill(session, views, paths=deriving.search_paths(properties, dsn.user))
+    if found.event_triggers:
+        with contents.listed(found.event_triggers) as list_fd:
+            restore_section(run, tools, dsn, archive, "post-data", list_fd=list_fd)
 
 
 def undo_create(run: StepRun) -> None:

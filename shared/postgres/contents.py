@@ -14,6 +14,7 @@ from shared.postgres.process import BARE, ToolFailed
 from shared.postgres.tools import Tools
 
 _FILLS_VIEW: Final = re.compile(rb"^\d+; \d+ \d+ MATERIALIZED VIEW DATA ")
+_EVENT_TRIGGER: Final = re.compile(rb"^\d+; \d+ \d+ (?:(?:COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
 _NAME: Final = rb'(?:"(?:[^"]|"")+"|[^\s".;]+)'
 _REFRESH: Final = re.compile(
     rb"^REFRESH MATERIALIZED VIEW (" + _NAME + rb"\." + _NAME + rb");$", re.MULTILINE
@@ -23,10 +24,11 @@ _ENCODING: Final = re.compile(rb"^SET client_encoding = '([^']+)';$", re.MULTILI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """An archive's list, parted in two; each keeps the order of the archive, in which things depend."""
+    """An archive's list, sorted apart; each part keeps the order of the archive, in which things depend."""
 
-    views_to_fill: tuple[bytes, ...]
     others: tuple[bytes, ...]
+    views_to_fill: tuple[bytes, ...] = ()
+    event_triggers: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +45,14 @@ def read(tools: Tools, *, archive_fd: int) -> Contents:
     argv = [str(tools.pg_restore), "--list", f"/proc/self/fd/{archive_fd}"]
     entries = [line for line in _output(argv, archive_fd).split(b"\n") if line and not line.startswith(b";")]
     views = tuple(entry for entry in entries if _FILLS_VIEW.match(entry))
-    return Contents(views_to_fill=views, others=tuple(e for e in entries if not _FILLS_VIEW.match(e)))
+    triggers = tuple(entry for entry in entries if _EVENT_TRIGGER.match(entry))
+    apart = {*views, *triggers}
+    others = tuple(entry for entry in entries if entry not in apart)
+    return Contents(others=others, views_to_fill=views, event_triggers=triggers)
 
 
 def views_to_fill(tools: Tools, contents: Contents, *, archive_fd: int) -> ViewsToFill:
     """Their names from the statements that pg_restore would run; a list shortens and bends them."""
-    if not contents.views_to_fill:
-        return ViewsToFill(names=(), encoding="UTF8")
     with listed(contents.views_to_fill) as list_fd:
         argv = [
             str(tools.pg_restore),

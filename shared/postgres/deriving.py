@@ -10,14 +10,9 @@ from psycopg import sql
 from shared.domain.manifest import Properties
 from shared.errors import Permanent
 from shared.postgres.contents import ViewsToFill
+from shared.postgres.failures import NAME_NOT_FOUND
 from shared.postgres.session import Session
 
-NOT_FOUND = (
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.UndefinedFunction,
-    psycopg.errors.UndefinedObject,
-    psycopg.errors.InvalidSchemaName,
-)
 OF_THE_DATA = (
     psycopg.DataError,
     psycopg.IntegrityError,
@@ -60,7 +55,7 @@ def fill(session: Session, views: ViewsToFill, *, paths: Sequence[str | None]) -
             set_path(session, path)
             try:
                 session.execute(b"refresh materialized view " + name)
-            except NOT_FOUND as exc:
+            except NAME_NOT_FOUND as exc:
                 # What it was under the first path tells most.
                 missing = missing or exc
                 continue

@@ -16,6 +16,7 @@ from shared.errors import Busy, NotFound, Permanent, Refused, SnapfleetError, Tr
 from shared.postgres import process
 from shared.postgres.credentials import environment, private_pgpass
 from shared.postgres.dsn import Dsn
+from shared.postgres.failures import NAME_NOT_FOUND_HINT
 from shared.postgres.process import ToolFailed
 from shared.postgres.tools import Tools
 
@@ -24,10 +25,11 @@ LOCK_WAIT: Final = timedelta(seconds=30)
 # A role or database may set these for its sessions, and each of them can end a restore half-way.
 _OVERRIDES: Final = (
     "statement_timeout=0",
-    # What pg_dump wrote would be read as something else.
+    # What pg_dump wrote would be read as something else, or be kept with other quotes.
     "lc_monetary=C",
     "array_nulls=on",
     "transform_null_equals=off",
+    "quote_all_identifiers=off",
     "lock_timeout=0",
     "idle_in_transaction_session_timeout=0",
     "idle_session_timeout=0",
@@ -41,6 +43,10 @@ _CLIENT: Final = "install postgresql-client of the server's major version, or se
 _LOGIN: Final = "check user, password and name in the database's URL"
 _CONNECTIONS: Final = "raise max_connections or lower parallelism"
 _RIGHTS: Final = "grant the role pg_read_all_data, or make it the owner"
+_RESTORE_RIGHTS: Final = (
+    "what only a superuser may make, only a superuser can bring back: restore with --as-superuser under a "
+    "superuser's URL, if you trust those who own something in the snapshot"
+)
 _LOCK: Final = "a session holds a conflicting lock: look for running DDL"
 _REPAIR: Final = (
     "the source breaks its own constraint: repair it there (reindex, amcheck), and snapshot it again"
@@ -65,9 +71,23 @@ FAILURES: Final[tuple[tuple[str, type[SnapfleetError], str, str | None], ...]] =
     (r"server closed the connection|connection to server was lost", Unreachable, "source_unreachable", None),
     (r"could not receive data|no connection to the server", Unreachable, "source_unreachable", None),
     (r"database system is (starting up|shutting down|in rec)", Unreachable, "source_unreachable", None),
+    # Before what names rights and vanished objects: it tells of a function in what is restored.
+    (
+        r"ERROR: .* does not exist(?:\n.*)*?\nCONTEXT: .*\bfunction\b",
+        Permanent,
+        "name_not_found",
+        NAME_NOT_FOUND_HINT,
+    ),
+    (r'extension ".*" is not available', Refused, "extension_missing", "install it on the PostgreSQL server"),
+    (r"unsupported XML feature", Refused, "feature_missing", "that server was built without libxml"),
     (r"row-level security", Refused, "insufficient_rights", "give the role BYPASSRLS, or the table to it"),
     (r"permission denied for|must be (owner|member) of", Refused, "insufficient_rights", _RIGHTS),
-    (r"must be able to SET ROLE|permission denied to", Refused, "insufficient_rights", _RIGHTS),
+    (
+        r"must be able to SET ROLE|permission denied to|must be superuser",
+        Refused,
+        "insufficient_rights",
+        _RIGHTS,
+    ),
     # pg_dump waits for locks under a statement_timeout, and sets none otherwise.
     (r"statement due to (?:lock|statement) timeout(?:\n.*LOCK TABLE)?", Busy, "lock_timeout", _LOCK),
     (r"could not obtain lock", Busy, "lock_timeout", _LOCK),
@@ -172,7 +192,9 @@ def failure(exc: ToolFailed, where: str) -> SnapfleetError:
     """What a tool's end means. The line that says it is kept, for it names the object."""
     for pattern, kind, code, hint in FAILURES:
         if match := re.search(f"^.*(?:{pattern}).*$", exc.said, re.MULTILINE):
-            return kind(f"{exc.tool} on {where}: {_bare(match[0])}", code=code, hint=hint)
+            is_made = (code, exc.tool) == ("insufficient_rights", "pg_restore")
+            advice = _RESTORE_RIGHTS if is_made else hint
+            return kind(f"{exc.tool} on {where}: {_bare(match[0])}", code=code, hint=advice)
     if exc.status < 0:
         return Transient(
             f"{exc.message}, on {where}", code="tool_killed", hint="was the machine out of memory?"

@@ -23,6 +23,11 @@ MESSAGE_CHARACTERS = 400
 # SQLSTATE, or its class of two characters: our class, code and hint. The longest match counts.
 FAILURES: dict[str, tuple[type[SnapfleetError], str, str | None]] = {
     "08": (Unreachable, "source_unreachable", None),
+    "0A000": (
+        Refused,
+        "feature_missing",
+        "the server was built without it: restore into one that is like the source",
+    ),
     "22021": (Refused, "name_not_utf8", "a name, or a setting, holds bytes that are no UTF-8: change it"),
     "25P03": (Unreachable, "source_unreachable", "the server ended the session: its timeouts are short"),
     "25P04": (Unreachable, "source_unreachable", "the server ended the session: its timeouts are short"),
@@ -57,6 +62,24 @@ def failure(sqlstate: str | None, message: str, where: str) -> SnapfleetError:
     if sqlstate is None:
         return unreachable(text, where)
     return Permanent(f"{where}: {text} (SQLSTATE {sqlstate})", code="postgres_error")
+
+
+NAME_NOT_FOUND = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.InvalidSchemaName,
+)
+NAME_NOT_FOUND_HINT = (
+    "a function in a constraint, an index or a generated column finds it only under a search_path: in the "
+    "source, alter function … set search_path = …; then take another snapshot"
+)
+
+
+def name_not_found(exc: psycopg.Error, where: str) -> Permanent:
+    """What a function did not find while rows were loaded: they are restored under an empty search_path."""
+    said = " ".join(f"{exc.diag.message_primary} {exc.diag.context or ''}".split())
+    return Permanent(f"{where}: {said[:MESSAGE_CHARACTERS]}", code="name_not_found", hint=NAME_NOT_FOUND_HINT)
 
 
 # When no session came about there is no SQLSTATE, only libpq's text: what it holds, our class and code,

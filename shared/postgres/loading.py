@@ -14,6 +14,7 @@ from shared import failpoints
 from shared.domain.manifest import Part
 from shared.errors import Damaged, Transient
 from shared.postgres.copying import load_query
+from shared.postgres.failures import NAME_NOT_FOUND, name_not_found
 from shared.postgres.session import Session
 
 
@@ -47,9 +48,12 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> str:
         session.execute("select set_config('client_encoding', getdatabaseencoding(), true)")
         encoding = str(session.info.parameter_status("server_encoding"))
         with session.cursor() as cursor:
-            with cursor.copy(load_query(part.spec, encoding=encoding)) as copy:
-                for piece in pieces:
-                    copy.write(piece)
+            try:
+                with cursor.copy(load_query(part.spec, encoding=encoding)) as copy:
+                    for piece in pieces:
+                        copy.write(piece)
+            except NAME_NOT_FOUND as exc:
+                raise name_not_found(exc, session.info.dbname) from exc
             failpoints.reach("load.part_loaded")
             if cursor.rowcount != part.row_count:
                 name = sql.Identifier(part.spec.schema, part.spec.table).as_string()

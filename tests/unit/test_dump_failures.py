@@ -56,6 +56,18 @@ ROWS: list[tuple[str, type[SnapfleetError], str]] = [
         Refused,
         "insufficient_rights",
     ),
+    (
+        "pg_restore: error: could not execute query: ERROR:  function half(integer) does not exist\nLINE 1: half($1)\nHINT:  No function matches.\nCONTEXT:  PL/pgSQL function public.quarter(integer) line 1 at RETURN",
+        Permanent,
+        "name_not_found",
+    ),
+    (
+        'pg_restore: error: could not execute query: ERROR:  extension "postgis" is not available\nDETAIL:  Could not open extension control file.',
+        Refused,
+        "extension_missing",
+    ),
+    ("pg_restore: error: COPY failed: ERROR:  unsupported XML feature", Refused, "feature_missing"),
+    ("ERROR:  must be superuser to create FOR ALL TABLES publication", Refused, "insufficient_rights"),
     ('ERROR:  must be able to SET ROLE "orders"', Refused, "insufficient_rights"),
     (
         "pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout\npg_dump: detail: Query was: LOCK TABLE public.orders IN ACCESS SHARE MODE",
