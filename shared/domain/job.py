@@ -105,6 +105,12 @@ SAGAS: Mapping[JobKind, Saga] = {
         deadline=timedelta(hours=48),
         ends_undone=JobState.ROLLED_BACK,
     ),
+    JobKind.TABLES: Saga(
+        steps=("plan", "create", "load", "build", "prove", "move", "compare", "drop"),
+        queue="restore",
+        deadline=timedelta(hours=48),
+        ends_undone=JobState.ROLLED_BACK,
+    ),
     JobKind.UNDO: Saga(
         steps=("swap", "settle"),
         queue="restore",

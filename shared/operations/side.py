@@ -9,7 +9,8 @@ their request. Undoing `create` drops whatever is there of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 import structlog
@@ -24,11 +25,25 @@ from shared.operations.fleet import Fleet
 from shared.operations.hands import PartRun
 from shared.operations.saga import Outcome, StartOver, StepRun
 from shared.postgres import contents, databases, deriving, dump, loading
+from shared.postgres.contents import Contents
 from shared.postgres.dsn import Dsn
+from shared.postgres.entries import Share
 from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Less than the whole of a snapshot: entries of its archive, and the tables whose parts are loaded."""
+
+    share: Share
+    tables: frozenset[tuple[str, str]]
+
+
+Choose = Callable[[StepRun, Tools, Dsn, IO[bytes]], Chosen]
+"""Asked once the whole schema is in the side database; the same each time it is asked."""
 
 
 def manifest_of(fleet: Fleet, snapshot_id: str) -> Manifest:
@@ -48,10 +63,11 @@ def server_of(fleet: Fleet, job: Job) -> Dsn:
     return fleet.dsn(job.database) if target is None else fleet.target_dsn(str(target))
 
 
-def create(run: StepRun) -> Outcome:
+def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
     """A new side database with the archive's share in it: schema, small tables, large objects.
 
-    A second run starts over in a database of its own epoch, and drops what the first one left.
+    With `choose` the whole schema, and of the rows those that it chooses. A second run starts over in a
+    database of its own epoch, and drops what the first one left.
     """
     manifest = manifest_of(run.fleet, run.job.request["snapshot_id"])
     dsn = server_of(run.fleet, run.job)
@@ -73,12 +89,18 @@ def create(run: StepRun) -> Outcome:
     with spooled(run, manifest) as archive:
         restore_section(run, tools, side_dsn, archive, "pre-data")
         failpoints.reach("side.schema_restored")
-        restore_section(run, tools, side_dsn, archive, "data")
+        chosen = None if choose is None else choose(run, tools, side_dsn, archive)
+        if chosen is None:
+            restore_section(run, tools, side_dsn, archive, "data")
+        else:
+            with contents.listed(chosen.share.data) as list_fd:
+                restore_section(run, tools, side_dsn, archive, "data", list_fd=list_fd)
         failpoints.reach("side.data_restored")
     with run.fleet.catalog.transaction() as tx:
         parts = [
             (part.spec.number, plain(part, Part), sum(c.raw_bytes for c in part.chunks))
             for part in manifest.parts
+            if chosen is None or (part.spec.schema, part.spec.table) in chosen.tables
         ]
         tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
     return Outcome()
@@ -150,7 +172,7 @@ def help_load(fleet: Fleet, job: Job) -> int:
         return hands.help_out(fleet, job.id, job.epoch, load_work(fleet, job.database, session))
 
 
-def build(run: StepRun) -> Outcome:
+def build(run: StepRun, *, choose: Choose | None = None) -> Outcome:
     """Indexes, constraints, triggers, statistics. A half-built one is not mended but made anew."""
     if run.resumed:
         raise StartOver("create")
@@ -161,7 +183,7 @@ def build(run: StepRun) -> Outcome:
         failpoints.reach("build.unmarked")
         tools = source.choose_tools(run.fleet, dsn, session)
     with spooled(run, manifest) as archive:
-        restore_the_rest(run, tools, dsn, archive, manifest.properties)
+        restore_the_rest(run, tools, dsn, archive, manifest.properties, choose=choose)
         failpoints.reach("build.built")
     with connected(dsn, application_name=run.name) as session:
         run.check()
@@ -174,13 +196,22 @@ def build(run: StepRun) -> Outcome:
 
 
 def restore_the_rest(
-    run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes], properties: Properties
+    run: StepRun,
+    tools: Tools,
+    dsn: Dsn,
+    archive: IO[bytes],
+    properties: Properties,
+    *,
+    choose: Choose | None,
 ) -> None:
     """Everything after the rows: what stands on them, materialized views, and event triggers last of all.
 
     pg_restore would fill the views itself, under an empty search_path, and with event triggers in force.
     """
-    found = contents.read(tools, archive_fd=archive.fileno())
+    if choose is not None:
+        found = Contents(others=choose(run, tools, dsn, archive).share.post_data)
+    else:
+        found = contents.read(tools, archive_fd=archive.fileno())
     with contents.listed(found.others) as list_fd:
         jobs = run.database.parallelism
         restore_section(run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd)

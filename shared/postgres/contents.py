@@ -43,7 +43,7 @@ class ViewsToFill:
 def read(tools: Tools, *, archive_fd: int) -> Contents:
     """The list of an archive. Raises as `dump.restore` does for a file that is none."""
     argv = [str(tools.pg_restore), "--list", f"/proc/self/fd/{archive_fd}"]
-    entries = [line for line in _output(argv, archive_fd).split(b"\n") if line and not line.startswith(b";")]
+    entries = [line for line in output(argv, archive_fd).split(b"\n") if line and not line.startswith(b";")]
     views = tuple(entry for entry in entries if _FILLS_VIEW.match(entry))
     triggers = tuple(entry for entry in entries if _EVENT_TRIGGER.match(entry))
     apart = {*views, *triggers}
@@ -60,7 +60,7 @@ def views_to_fill(tools: Tools, contents: Contents, *, archive_fd: int) -> Views
             f"--use-list=/proc/self/fd/{list_fd}",
             f"/proc/self/fd/{archive_fd}",
         ]
-        script = _output(argv, archive_fd, list_fd)
+        script = output(argv, archive_fd, list_fd)
     encoding = _ENCODING.search(script)
     return ViewsToFill(
         names=tuple(match[1] for match in _REFRESH.finditer(script)),
@@ -77,7 +77,8 @@ def listed(entries: tuple[bytes, ...]) -> Generator[int]:
         yield file.fileno()
 
 
-def _output(argv: list[str], *pass_fds: int) -> bytes:
+def output(argv: list[str], *pass_fds: int) -> bytes:
+    """What a tool says of an archive. Raises as `dump.restore` does."""
     try:
         with process.stream(argv, env=BARE, pass_fds=pass_fds) as pieces:
             return b"".join(pieces)

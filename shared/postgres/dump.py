@@ -176,16 +176,76 @@ def restore(
         f"/proc/self/fd/{archive_fd}",
     ]
     given = tuple(fd for fd in (archive_fd, list_fd) if fd is not None)
-    # By the rule of choice, tools of 17 and later only ever meet such servers, and older ones never.
-    overrides = _OVERRIDES + (_OVERRIDES_FROM_17 if tools.major >= 17 else ())  # noqa: PLR2004 - said above
     with private_pgpass(dsn) as pgpass, _translated(dsn):
         env = environment(
             dsn,
             pgpass=pgpass,
             application_name=application_name,
-            options=" ".join(f"-c {setting}" for setting in overrides),
+            options=_overrides(tools),
         )
         process.run(argv, env=env, pass_fds=(*given, *_given(pgpass)), while_running=while_running)
+
+
+def carry(
+    tools: Tools,
+    source: Dsn,
+    target: Dsn,
+    *,
+    tables: Sequence[tuple[str, str]],
+    encoding: str,
+    application_name: str,
+    while_running: Callable[[], None] | None = None,
+) -> None:
+    """Bring tables (schema, name) from one database into another, in one transaction there.
+
+    With their indexes, constraints and own sequences; without grants. Nothing of it is there when this
+    raises, as `dump` and `restore` do, unless the connection went in the very moment of the commit.
+    """
+    argv = [
+        str(tools.pg_dump),
+        "--format=custom",
+        "--compress=0",
+        "--no-password",
+        "--no-privileges",
+        "--strict-names",
+        f"--encoding={'UTF8' if encoding != 'SQL_ASCII' else encoding}",
+        *(f"--table={_exactly(s)}.{_exactly(t)}" for s, t in tables),
+    ]
+    with private_pgpass(source) as pgpass:
+        env = environment(
+            source, pgpass=pgpass, application_name=application_name, options="-c lc_monetary=C"
+        )
+        with process.stream(argv, env=env, pass_fds=_given(pgpass), while_running=while_running) as pieces:
+            take_in(
+                tools,
+                target,
+                _translating(pieces, source),
+                application_name=application_name,
+                while_running=while_running,
+            )
+
+
+def take_in(
+    tools: Tools,
+    dsn: Dsn,
+    archive: Iterator[bytes],
+    *,
+    application_name: str,
+    while_running: Callable[[], None] | None = None,
+) -> None:
+    """Restore an archive that comes in pieces, all or nothing, into a database that is in use."""
+    argv = [
+        str(tools.pg_restore),
+        "--exit-on-error",
+        "--single-transaction",
+        "--format=custom",
+        "--no-password",
+        "--no-privileges",
+        "--dbname=",
+    ]
+    with private_pgpass(dsn) as pgpass, _translated(dsn):
+        env = environment(dsn, pgpass=pgpass, application_name=application_name, options=_overrides(tools))
+        process.run(argv, env=env, stdin=archive, pass_fds=_given(pgpass), while_running=while_running)
 
 
 def failure(exc: ToolFailed, where: str) -> SnapfleetError:
@@ -200,6 +260,12 @@ def failure(exc: ToolFailed, where: str) -> SnapfleetError:
             f"{exc.message}, on {where}", code="tool_killed", hint="was the machine out of memory?"
         )
     return Permanent(f"{' '.join(exc.message.split())}, on {where}", code="tool_failed", hint=_LOG)
+
+
+def _overrides(tools: Tools) -> str:
+    # By the rule of choice, tools of 17 and later only ever meet such servers, and older ones never.
+    overrides = _OVERRIDES + (_OVERRIDES_FROM_17 if tools.major >= 17 else ())  # noqa: PLR2004 - said above
+    return " ".join(f"-c {setting}" for setting in overrides)
 
 
 def _bare(lines: str) -> str:
