@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from cli import bootstrapping, databases, embedding, exits, jobs, output, restores, snapshots
+from cli import bootstrapping, databases, embedding, emergency, exits, jobs, output, restores, snapshots
 from shared import logs
 from shared.errors import SnapfleetError
 
@@ -46,13 +46,14 @@ class InOrder(TyperGroup):
         return list(ORDER)
 
 
-ORDER = ("migrate", "databases", "snapshot", "restore", "undo", "bootstrap", "unblock", "prune", "jobs", "job", "demo", "up")
+ORDER = ("migrate", "databases", "snapshot", "restore", "undo", "emergency", "bootstrap", "unblock", "prune", "jobs", "job", "demo", "up")
 
 
 def make_app() -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, cls=InOrder)
     app.callback(invoke_without_command=True, epilog=exits.explained())(root)
     app.add_typer(snapshots.app, name="snapshot")
+    app.add_typer(emergency.app, name="emergency")
     app.add_typer(jobs.app, name="job")
     app.command()(databases.migrate)
     app.command()(databases.databases)

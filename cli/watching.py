@@ -129,6 +129,8 @@ def success(report: JobReport) -> list[str]:
             ]
         case JobKind.UNDO:
             return [f"what was parked is {job.database} again, in {took}", *way_back(report)]
+        case JobKind.RESET:
+            return [f"{result['target']} is empty now, in {took}", *way_back(report)]
         case JobKind.PRUNE:
             removed, stopped = result["removed"], result.get("stopped")
             if stopped is not None:

@@ -117,6 +117,12 @@ SAGAS: Mapping[JobKind, Saga] = {
         deadline=timedelta(hours=1),
         ends_undone=JobState.ROLLED_BACK,
     ),
+    JobKind.RESET: Saga(
+        steps=("plan", "create", "swap", "settle"),
+        queue="restore",
+        deadline=timedelta(hours=1),
+        ends_undone=JobState.ROLLED_BACK,
+    ),
     JobKind.PRUNE: Saga(
         steps=("prune",),
         queue="jobs",

@@ -18,6 +18,9 @@ from shared.errors import Busy, NotFound, Refused
 from shared.operations import blocking, dispatch, standing
 from shared.operations.fleet import Fleet
 
+SWAPPING = (JobKind.RESTORE, JobKind.RESET)
+"""Kinds of jobs that put another database in the live one's place, and can be taken back."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
@@ -194,16 +197,16 @@ def find_snapshot(fleet: Fleet, snapshot_id: str) -> Snapshot:
 def undoable(fleet: Fleet, restore_job: str) -> Parked:
     """What taking a finished restore back would bring back. Refused where there is nothing (left)."""
     job = find_job(fleet, restore_job)
-    if job.kind is not JobKind.RESTORE or job.state is not JobState.SUCCEEDED:
+    if job.kind not in SWAPPING or job.state is not JobState.SUCCEEDED:
         raise Refused(
-            f"job {job.id} is a {job.kind} that {job.state}: only a restore that succeeded can be undone",
+            f"job {job.id} is a {job.kind} that {job.state}: only a restore or reset that succeeded can be undone",
             code="nothing_to_undo",
         )
     with fleet.catalog.transaction() as tx:
         parked = tx.parked.get(job.id)
     if parked is None or parked.dropped_at is not None:
         raise Refused(
-            "nothing is parked by that restore: its undo window has passed, or it swapped nothing",
+            f"nothing is parked by that {job.kind}: its undo window has passed, or it swapped nothing",
             code="nothing_to_undo",
             hint="restore a snapshot instead: `snapfleet snapshot list`",
         )
@@ -229,7 +232,7 @@ def cancel(fleet: Fleet, job_id: str) -> Job:
     Busy where it is past the point that a cancel could help: use undo.
     """
     job = find_job(fleet, job_id)
-    if job.kind is JobKind.RESTORE and job.state is JobState.ACTIVE and job.step == "settle":
+    if job.kind in SWAPPING and job.state is JobState.ACTIVE and job.step == "settle":
         raise Busy(
             "the swap has happened already",
             code="too_late_to_cancel",

@@ -9,19 +9,16 @@ gives the name back. With a target of its own (`to`), the name is new and nothin
 
 from __future__ import annotations
 
-import structlog
+from dataclasses import replace
 
 from shared.catalog.catalog import Transaction
 from shared.domain.job import Job, JobKind
 from shared.domain.snapshot import Snapshot
-from shared.errors import Damaged, NotFound, Refused
-from shared.operations import emptiness, preflight, preview, proving, safeguard, side, source, stored
+from shared.errors import NotFound, Refused
+from shared.operations import emptiness, preview, proving, safeguard, side, stored, swapping
 from shared.operations.preview import Intent
 from shared.operations.saga import Outcome, StepActions, StepRun
-from shared.postgres import databases, inspection
-from shared.postgres.session import connected
-
-log = structlog.get_logger(__name__)
+from shared.postgres.dsn import Dsn
 
 
 def plan(run: StepRun) -> Outcome:
@@ -84,82 +81,37 @@ def refuse_damaged(run: StepRun) -> None:
         raise stored.damaged(manifest, wrong)
 
 
-def swap(run: StepRun) -> Outcome:
-    """Give the live name to the side database, in one transaction with everything that goes with it."""
-    manifest = side.manifest_of(run.fleet, run.job.request["snapshot_id"])
+def live_dsn(run: StepRun) -> Dsn:
+    """The database that the snapshot is restored as."""
     dsn = side.server_of(run.fleet, run.job)
-    target = str(run.job.request["to"] or dsn.dbname)
-    parked = databases.parked_name(run.job.id)
-    with source.taken_over(dsn, run.name) as session:
-        noted = run.data("swap")
-        if "incoming_oid" not in noted:
-            incoming = databases.oid_of(session, str(run.data("create")["side"]))
-            live = databases.oid_of(session, target)
-            if run.job.request["to"] is not None:
-                preflight.refuse_target(session, target)
-            run.record(incoming_oid=incoming, live_oid=live)
-            noted = {"incoming_oid": incoming, "live_oid": live}
-        if noted["incoming_oid"] is None:
-            raise NotFound("the side database is gone", code="database_missing")
-        databases.exchange(
-            session,
-            live_name=target,
-            incoming_oid=noted["incoming_oid"],
-            parked_name=parked,
-            properties=manifest.properties,
-            check=run.check,
-            last_look=emptiness.last_look(run, live_oid=noted["live_oid"]),
-        )
+    return dsn.for_database(str(run.job.request["to"] or dsn.dbname))
+
+
+def swap(run: StepRun) -> Outcome:
+    manifest = side.manifest_of(run.fleet, run.job.request["snapshot_id"])
+    swapped = swapping.swap(
+        run,
+        live_dsn(run),
+        properties=manifest.properties,
+        is_new=run.job.request["to"] is not None,
+        last_look=lambda live_oid: emptiness.last_look(run, live_oid=live_oid),
+    )
 
     def record(tx: Transaction) -> None:
+        if swapped.record is not None:
+            swapped.record(tx)
         if safeguard.is_wanted(run.job.request):
             tx.snapshots.keep(safeguard.id_in(run.job), window=run.database.undo_window)
-        if noted["live_oid"] is not None:
-            tx.parked.park(
-                job_id=run.job.id,
-                database=run.job.database,
-                parked_name=parked,
-                live_name=target,
-                parked_oid=noted["live_oid"],
-                window=run.database.undo_window,
-            )
 
-    return Outcome(result={"parked": parked if noted["live_oid"] is not None else None}, record=record)
+    return replace(swapped, record=record)
 
 
 def undo_swap(run: StepRun) -> None:
-    """Give the name back to the database that had it."""
-    noted = run.data("swap")
-    if "incoming_oid" not in noted:
-        return
-    dsn = side.server_of(run.fleet, run.job)
-    target = str(run.job.request["to"] or dsn.dbname)
-    with source.taken_over(dsn, run.name) as session:
-        if noted["live_oid"] is None:
-            if databases.oid_of(session, target) == noted["incoming_oid"]:
-                databases.cut(session, target)
-                databases.rename(session, target, str(run.data("create")["side"]))
-            return
-        databases.exchange(
-            session,
-            live_name=target,
-            incoming_oid=noted["live_oid"],
-            parked_name=str(run.data("create")["side"]),
-            properties=None,
-            check=run.check,
-        )
-    with run.fleet.catalog.transaction() as tx:
-        tx.parked.dropped(run.job.id)
+    swapping.swap_back(run, live_dsn(run))
 
 
 def settle(run: StepRun) -> Outcome:
-    """Log in to the restored database by its name, once, as an application would."""
-    dsn = side.server_of(run.fleet, run.job)
-    target = str(run.job.request["to"] or dsn.dbname)
-    with connected(dsn.for_database(target), application_name=run.name) as session:
-        oid = inspection.identity(session).oid
-    if oid != run.data("swap")["incoming_oid"]:
-        raise Damaged(f"{target!r} is not the database that was swapped in", code="not_settled")
+    swapping.refuse_unsettled(run, live_dsn(run))
 
     def record(tx: Transaction) -> None:
         tx.parts.clear(run.job.id)

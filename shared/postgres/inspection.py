@@ -31,7 +31,7 @@ def row(session: Session, query: str, **values: Any) -> dict[str, Any]:
 
 
 def identity(session: Session) -> Identity:
-    found = row(session, statement("source"))
+    found = row(session, statement("source"), name=None)
     return Identity(system_identifier=found["system_identifier"], oid=found["oid"])
 
 
@@ -40,8 +40,9 @@ def server_version(session: Session) -> int:
     return session.info.server_version
 
 
-def source(session: Session, *, tool_version: str) -> Source:
-    found = row(session, statement("source"))
+def source(session: Session, *, tool_version: str, name: str | None = None) -> Source:
+    """Of the session's own database, or of the one with this name beside it."""
+    found = row(session, statement("source"), name=name)
     return parse({k: v for k, v in found.items() if k != "oid"} | {"tool_version": tool_version}, Source)
 
 

@@ -1,4 +1,4 @@
--- Who this database is. to_jsonb, because what a row of pg_database holds differs by major version.
+-- Who a database is: %(name)s, else the one that the session is in. to_jsonb, because what a row of pg_database holds differs by major version.
 select (select system_identifier::text from pg_catalog.pg_control_system()) as system_identifier,
        d.oid::bigint as oid,
        d.datname as dbname,
@@ -12,4 +12,4 @@ select (select system_identifier::text from pg_catalog.pg_control_system()) as s
        row ->> 'datcollversion' as collation_version
   from pg_catalog.pg_database d,
        lateral pg_catalog.to_jsonb(d) row
- where d.datname = pg_catalog.current_database()
+ where d.datname = coalesce(%(name)s::pg_catalog.name, pg_catalog.current_database())
