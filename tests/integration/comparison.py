@@ -42,8 +42,7 @@ ANYWHERE = """
      where (select o.oid from pg_opclass o join pg_am a on a.oid = opcmethod
              where opcname = 'enum_ops' and amname = 'hash') = any (p.partclass)"""
 DIGEST = """
-    select count(*), md5(string_agg(h, '' order by h collate "C"))
-      from (select md5(r::text) as h from only {} r) hashed"""
+    select count(*), sum(hashtextextended(r::text collate "C", 0)) from only {} r"""
 
 
 # In the start packet these win over what the role or the database has set.
@@ -53,6 +52,7 @@ PLAIN = {
     "row_security": "off",
     "search_path": "pg_catalog",
     "bytea_output": "hex",
+    "lc_monetary": "C",
     "datestyle": "ISO,YMD",
     "intervalstyle": "postgres",
     "extra_float_digits": "3",
@@ -123,8 +123,12 @@ def schema_text(server: Postgres, name: str, *, bin_dir: Path) -> list[str]:
         "PGPASSWORD": server.password,
         "PGDATABASE": name,
     }
+    with connect(server, name) as session:
+        own = session.info.parameter_status("server_encoding")
+    # A role or database may have another encoding for its sessions, in which not every name can be told.
+    in_utf8 = ["--encoding=UTF8"] if own == "UTF8" else []
     dump = subprocess.run(
-        [bin_dir / "pg_dump", "--schema-only"],
+        [bin_dir / "pg_dump", "--schema-only", *in_utf8],
         env=environment,
         stdout=subprocess.PIPE,
         check=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from shared.domain.job import Job, JobState
 from shared.domain.parts import CopyFormat
 from shared.postgres.dsn import Dsn
 from shared.storage.s3 import S3Storage
+from tests.integration import rich_types
 from tests.integration.comparison import assert_same, connect, fingerprint
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import MIB, InlineFleet, files
 
 Maker = Callable[..., str]
-SAMPLE = (Path(__file__).parent / "rich_sample.sql").read_text("utf-8")
+SAMPLE, OBJECTS = (
+    (Path(__file__).parent / f"rich_{name}.sql").read_text("utf-8") for name in ("sample", "objects")
+)
 
 
 def fill(url: str, script: str, **session: Any) -> None:
@@ -28,9 +31,11 @@ def fill(url: str, script: str, **session: Any) -> None:
         owner.execute(script.encode())
 
 
-def rich(server: Postgres, url: str, other: str) -> None:
+def rich(server: Postgres, url: str, other: str, *, without: Iterable[str] = ()) -> None:
     """Fill the sample in, and give the database properties that no archive carries."""
     fill(url, SAMPLE.replace(":other", other))
+    fill(url, OBJECTS.replace(":other", other))
+    fill(url, rich_types.script(rich_types.extremes(server.major, without=without)))
     dsn = Dsn.parse(url)
     name, owner = sql.Identifier(dsn.dbname), sql.Identifier(dsn.user)
     with connect(server, "postgres") as admin:

@@ -3,8 +3,8 @@
 --   a reader that row-level security would filter fails instead of copying fewer rows;
 --   what is reported as done is on the disk, whatever the server's crash may lose of others' commits;
 --   names resolve to what the catalog says, whatever search_path the role has;
---   values have one text form, and text is read as it was written; scans begin at the first page and are never parallel, so that equal
---   pages give equal bytes.
+--   values have one text form, and text is read as it was written;
+--   scans begin at the first page and are never parallel, so that equal pages give equal bytes.
 -- Settings that this server does not have are left out. What could cut this very query is
 -- lifted before it.
 set statement_timeout = 0;
