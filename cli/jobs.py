@@ -74,6 +74,7 @@ def describe(report: JobReport) -> None:
             "parts": f"{parts.done} of {parts.total}, {formats.size(parts.done_bytes)}" if parts else None,
             **{name.replace("_", " "): str(value) for name, value in job.progress.items()},
             "snapshot": job.request.get("snapshot_id"),
+            "safety snapshot": job.result.get("safeguard"),
             "parked": watching.parked_until(report.parked) if report.parked else None,
             "error": error.get("message"),
             "hint": error.get("hint"),
