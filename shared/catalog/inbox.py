@@ -24,7 +24,8 @@ class Received:
     cause: Cause
     digest: str
     entry: str
-    granted: bool
+    error: Mapping[str, str | None] | None
+    """Why it was not granted; None where it was."""
 
 
 class Inbox:
@@ -37,7 +38,8 @@ class Inbox:
         Waits for whoever answers the same one at this moment.
         """
         row = upsert(INBOX).values(source=cause.source, event_id=cause.id, digest=digest, entry=entry)
-        return self._db.execute(row.on_conflict_do_nothing()).rowcount == 1
+        new = self._db.execute(row.on_conflict_do_nothing().returning(INBOX.c.source))
+        return new.one_or_none() is not None
 
     def grant(self, cause: Cause, *, job_id: str | None) -> None:
         self._change(cause, job_id=job_id)
@@ -79,5 +81,5 @@ def received(row: Row[Any]) -> Received:
         cause=Cause(source=row.source, id=row.event_id),
         digest=row.digest,
         entry=row.entry,
-        granted=row.error is None,
+        error=row.error,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, text, update
 
 from shared.catalog.models import CauseRow, DatabaseRow, OutboxRow, table
+from shared.catalog.statements import statement
 from shared.domain.events import Cause, Told
 
 DATABASE = table(DatabaseRow)
@@ -72,6 +73,11 @@ class Outbox:
     def published(self, numbers: Sequence[int]) -> None:
         change = update(OUTBOX).where(OUTBOX.c.id.in_(numbers))
         self._db.execute(change.values(published_at=func.now()))
+
+    def quiet_jobs(self, *, for_: timedelta) -> Sequence[tuple[str, Mapping[str, Any] | None]]:
+        """Running jobs that nothing was told of for so long, each with what was told of its progress last."""
+        found = self._db.execute(statement("quiet_jobs"), {"for_": for_})
+        return [(str(row.id), row.last_told) for row in found]
 
     def waiting(self) -> int:
         """How many are not published yet."""

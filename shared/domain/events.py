@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from shared.domain.job import JobKind, JobState
+from shared.domain.job import Job, JobKind, JobState
 from shared.errors import Refused
 
 SPECVERSION = "1.0"
@@ -44,6 +44,9 @@ class Ask(StrEnum):
 
 ALLOWED = (Ask.SNAPSHOT, Ask.VERIFY)
 """What may be asked for unless the configuration says otherwise: nothing that replaces a live database."""
+
+KEEP_EVENTS = 100_000
+"""How many events stay to be read by those who belong to no group."""
 
 PREFIX = "io.snapfleet."
 STAGES = (
@@ -129,7 +132,7 @@ def refuse_untimely(request: Request, *, now: datetime) -> None:
     """Refused for a request of another day, or of a clock that is far ahead."""
     if request.time < now - OLDEST:
         raise Refused(
-            f"the request is {now - request.time} old, and older than a day nothing is done",
+            "the request is more than a day old",
             code="stale_request",
             hint="if it is still wanted, ask again, with a new id and time",
         )
@@ -139,6 +142,19 @@ def refuse_untimely(request: Request, *, now: datetime) -> None:
             code="future_request",
             hint="set the publisher's clock",
         )
+
+
+def data_of(job: Job) -> dict[str, Any]:
+    """What an event about a job keeps of it, as it is at this moment."""
+    data: dict[str, Any] = {
+        "kind": str(job.kind),
+        "request": dict(job.request),
+        "result": dict(job.result),
+        "error": job.error,
+    }
+    if job.finished_at is not None:
+        data["seconds"] = round((job.finished_at - job.created_at).total_seconds(), 3)
+    return data
 
 
 def type_of(name: str) -> str:

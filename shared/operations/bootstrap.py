@@ -37,15 +37,34 @@ class Begun:
     accepted: Accepted | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was found, and the job that would fill it; None where it is in use and stays as it is."""
+
+    found: Standing
+    snapshot: Snapshot | None = None
+    new: NewJob | None = None
+
+
 def begin(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool) -> Begun:
     """Look, and ask for the restore if there is nothing to replace. Never asks for a second one of its kind.
+
+    Raises what `look` raises.
+    """
+    seen = look(fleet, database, job_id=job_id, as_superuser=as_superuser)
+    accepted = None if seen.new is None else requests.submit(fleet, seen.new)
+    return Begun(found=seen.found, snapshot=seen.snapshot, accepted=accepted)
+
+
+def look(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool) -> Wanted:
+    """Look whether there is anything to replace. Where there is not the database is blocked from here on.
 
     Raises Unreachable where the server does not answer, NotFound(no_snapshot) where no snapshot was ever
     sealed, and Refused where there are some, but none that may be relied on without anybody looking.
     """
     found = emptiness.look(fleet.dsn(database), application_name=APPLICATION)
     if found.holds is not None:
-        return Begun(found=found)
+        return Wanted(found=found)
     blocking.block(fleet, database, why=WHY_BLOCKED)
     chosen = choose(fleet, database)
     new = NewJob(
@@ -56,7 +75,7 @@ def begin(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool) -> Be
         | {"if_empty": True},
         idempotency_key=key_of(fleet, database, found, chosen),
     )
-    return Begun(found=found, snapshot=chosen, accepted=requests.submit(fleet, new))
+    return Wanted(found=found, snapshot=chosen, new=new)
 
 
 def choose(fleet: Fleet, database: str) -> Snapshot:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from shared.domain import events
 from shared.domain.job import Job
 from shared.errors import Busy, Unreachable
 from shared.operations.fleet import Fleet
@@ -45,9 +46,8 @@ def reap(fleet: Fleet, job_id: str | None = None) -> int:
     with fleet.catalog.transaction() as tx:
         expired = tx.jobs.expire()
         for job in expired:
-            tx.outbox.add(
-                f"{job.kind}.{job.state}", database=job.database, job_id=job.id, data={"error": job.error}
-            )
+            data = events.data_of(job)
+            tx.outbox.add(f"{job.kind}.{job.state}", database=job.database, job_id=job.id, data=data)
         stuck = tx.jobs.reap(job_id)
     for job in stuck:
         log.warning("job_rung_again", job=job.id, epoch=job.epoch, state=job.state)

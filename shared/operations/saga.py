@@ -20,6 +20,7 @@ import structlog
 from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.catalog.jobs import Claim
+from shared.domain import events
 from shared.domain.database import Database
 from shared.domain.job import LANES, SAGAS, Job, JobKind, JobState, Lane, Step, StepState
 from shared.errors import Permanent, SnapfleetError, Transient, Unreachable
@@ -308,8 +309,7 @@ def end_rollback(run: StepRun) -> Job:
 
 
 def event(tx: Transaction, job: Job, what: str) -> None:
-    data = {"kind": str(job.kind), "request": dict(job.request), "error": job.error}
-    tx.outbox.add(f"{job.kind}.{what}", database=job.database, job_id=job.id, data=data)
+    tx.outbox.add(f"{job.kind}.{what}", database=job.database, job_id=job.id, data=events.data_of(job))
 
 
 def new_owner(fleet: Fleet) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.settings import targets
 from shared.settings.environment import A_DSN, Environment
 from shared.settings.fields import About, Declared, fields_of
-from shared.settings.file import DeclaredDatabase, File, Keep
+from shared.settings.file import Bus, DeclaredDatabase, File, Keep
 
 INTRODUCTION = """\
 # Configuration
@@ -80,6 +81,7 @@ def document() -> list[SettingDoc]:
         *_section("The file", File),
         *_section("Each `[[databases]]` of the file", DeclaredDatabase),
         *_section("`keep` of a database", Keep),
+        *_section("`[bus]` of the file", Bus),
     ]
 
 
@@ -114,4 +116,8 @@ def _default(field: About) -> str:
         return field.otherwise
     if isinstance(field.default, Keep):
         return f"`{{ last = {field.default.last} }}`"
+    if isinstance(field.default, Bus):
+        return "as below"
+    if isinstance(field.default, tuple):
+        return f"`{json.dumps(field.default)}`"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"

@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 from shared.settings.fields import Declared, about, setting
 from shared.settings.values import (
     Bucket,
+    Asks,
     Dsn,
     Duration,
     LogFormat,
@@ -128,6 +129,12 @@ class Environment(Declared):
     )
 
 
+    bus_allow: Asks | None = setting(
+        None,
+        meaning="As `allow` under `[bus]`, with commas between them.",
+        right="some of snapshot, restore, undo, verify, check: snapshot,verify",
+        otherwise="`allow` under `[bus]`",
+    )
 def given(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that are ours and not empty."""
     names = (about(name, field).name for name, field in Environment.model_fields.items())

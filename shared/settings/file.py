@@ -167,6 +167,23 @@ class File(Declared):
 
     catalog_url_env: Variable | None = setting(
         None,
+class Bus(Declared):
+    """The event bus."""
+
+    allow: tuple[Literal["snapshot", "restore", "undo", "verify", "check"], ...] = setting(
+        ("snapshot", "verify"),
+        meaning="What may be asked for over the event bus. What is not in here only the command line can do.",
+        right='a list of some of snapshot, restore, undo, verify, check: ["snapshot", "verify"]',
+    )
+    keep_events: Whole = setting(
+        100_000,
+        meaning="How many of the newest events stay in Redis, whoever has read them; older ones stay until every consumer group has.",
+        right="a whole number from 1000 to 1000000",
+        ge=1_000,
+        le=1_000_000,
+    )
+
+
         meaning="The environment variable that holds the catalog's connection string.",
         right=A_VARIABLE,
         secret=True,
@@ -198,6 +215,11 @@ class File(Declared):
         (),
         meaning="The databases to protect; `DATABASE_URL` is then none of them.",
         right="[[databases]] tables",
+    )
+    bus: Bus = setting(
+        Bus(),
+        meaning="What the event bus allows and keeps.",
+        right='a table: { allow = ["snapshot", "verify"] }',
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal, Self, TypedDict
 from pydantic import SecretStr
 
 from shared.domain.database import Database
+from shared.domain.events import ALLOWED, KEEP_EVENTS, Ask
 from shared.errors import Misconfigured
 from shared.settings import targets
 from shared.settings.fields import first_of
@@ -52,6 +53,9 @@ class Settings:
     restore_as_superuser: bool
     targets: Mapping[str, SecretStr] = field(default_factory=dict)
     """URLs of other servers to restore into, by the names of the variables that hold them."""
+    bus_allow: frozenset[Ask] = frozenset(ALLOWED)
+    """What may be asked for over the event bus."""
+    bus_keep_events: int = KEEP_EVENTS
     failpoints: Path | None = None
     """Where fault tests say what is to fail; None unless the process was started for them."""
 

@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from shared.domain.database import Database
+from shared.domain.events import Ask
 from shared.domain.proof import Assertion, Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import DEFAULT_EVERY, Cron, Every, Schedule, phase_of
@@ -102,6 +103,10 @@ class Sources:
     def prefix(self) -> str:
         found = self.environment.s3_prefix
         return (self.file.prefix if found is None else found) or ""
+
+    def bus_allow(self) -> frozenset[Ask]:
+        said = self.environment.bus_allow
+        return frozenset(Ask(each) for each in (self.file.bus.allow if said is None else said))
 
     def snapshot_folder(self) -> Path | None:
         """Absolute, and no file; it need not exist yet."""

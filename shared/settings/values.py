@@ -103,6 +103,11 @@ def _spoken(parse: Callable[[str], timedelta]) -> Callable[[object], timedelta]:
     return check
 
 
+def _asks(value: object) -> object:
+    """From a variable, where commas stand between them."""
+    return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -122,5 +127,8 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Interval = Annotated[timedelta, BeforeValidator(_spoken(schedule.parse_every))]
 Duration = Annotated[timedelta, BeforeValidator(_spoken(schedule.parse_duration))]
 Size = Annotated[int, BeforeValidator(parse_size)]
+Asks = Annotated[
+    tuple[Literal["snapshot", "restore", "undo", "verify", "check"], ...], BeforeValidator(_asks)
+]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]

@@ -1,0 +1,85 @@
+"""The two loops of the bus, each in a thread, until they are told to stop.
+
+A server that is away is waited for. Anything else that a loop dies of ends the process: whoever supervises
+it starts it again, and what was begun is found.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from bus.ingest import Ingest
+from shared.errors import Unreachable
+from shared.operations.relaying import Relay
+
+log = structlog.get_logger(__name__)
+
+PUBLISH_EVERY = timedelta(milliseconds=250)
+TELL_EVERY = timedelta(seconds=1)
+TRY_AGAIN_AFTER = timedelta(seconds=1)
+
+
+class Service:
+    """Ingest and relay, side by side."""
+
+    def __init__(self, *, ingest: Ingest, relay: Relay) -> None:
+        self._ingest = ingest
+        self._relay = relay
+        self._stop = threading.Event()
+        self._failures: list[BaseException] = []
+
+    def run(self, *, until: threading.Event) -> None:
+        """Run until `until` is set, then drain. Raises what a loop died of."""
+        loops = [
+            threading.Thread(target=self._watched, args=(loop,), name=name)
+            for name, loop in (("ingest", self._take_in), ("relay", self._send_out))
+        ]
+        for loop in loops:
+            loop.start()
+        while not until.wait(0.2) and not self._stop.is_set():
+            pass
+        self._stop.set()
+        for loop in loops:
+            loop.join()
+        for failure in self._failures:
+            raise failure
+
+    def _watched(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except BaseException as exc:  # noqa: BLE001 - raised again by the main thread
+            self._failures.append(exc)
+            self._stop.set()
+
+    def _take_in(self) -> None:
+        while not self._stop.is_set():
+            self._patiently(self._ingest.turn)
+        # What was taken is answered or left to others; a group keeps no reader that is gone.
+        self._patiently(self._ingest.stop)
+
+    def _send_out(self) -> None:
+        waited = timedelta(0)
+        while not self._stop.is_set():
+            published = self._patiently(self._relay.publish)
+            if waited >= TELL_EVERY:
+                waited = timedelta(0)
+                self._patiently(self._relay.tell_progress)
+            if not published:
+                self._stop.wait(PUBLISH_EVERY.total_seconds())
+                waited += PUBLISH_EVERY
+        # What was written meanwhile goes out too, as far as it goes.
+        while self._patiently(self._relay.publish):
+            pass
+
+    def _patiently(self, turn: Callable[[], int | None]) -> int:
+        """One turn; 0 where a server is away, after a pause."""
+        try:
+            return turn() or 0
+        except Unreachable as exc:
+            log.warning("bus_waits", code=exc.code, error=exc.message)
+            self._stop.wait(TRY_AGAIN_AFTER.total_seconds())
+            return 0
