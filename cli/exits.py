@@ -8,6 +8,8 @@ DONE = 0
 FAILED = 1
 USAGE = 2
 NO_SNAPSHOT = 7
+WARNED = 8
+BROKEN = 9
 INTERRUPTED = 130
 
 MEANINGS = {
@@ -19,6 +21,8 @@ MEANINGS = {
     5: "busy",
     6: "unreachable",
     NO_SNAPSHOT: "no snapshot to bootstrap from",
+    WARNED: "a check found what will hurt one day",
+    BROKEN: "a check found what hurts now",
     INTERRUPTED: "interrupted; a job goes on",
 }
 

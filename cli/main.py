@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from cli import bootstrapping, databases, embedding, emergency, exits, jobs, output, restores, snapshots
+from cli import bootstrapping, checks, databases, embedding, emergency, exits, jobs, output, restores, snapshots
 from shared import logs
 from shared.errors import SnapfleetError
 
@@ -46,7 +46,7 @@ class InOrder(TyperGroup):
         return list(ORDER)
 
 
-ORDER = ("migrate", "databases", "snapshot", "restore", "undo", "emergency", "bootstrap", "unblock", "prune", "jobs", "job", "demo", "up")
+ORDER = ("migrate", "databases", "snapshot", "restore", "undo", "emergency", "bootstrap", "unblock", "prune", "check", "jobs", "job", "demo", "up")
 
 
 def make_app() -> typer.Typer:
@@ -62,6 +62,7 @@ def make_app() -> typer.Typer:
     app.command()(restores.undo)
     app.command()(bootstrapping.bootstrap)
     app.command()(bootstrapping.unblock)
+    app.command()(checks.check)
     app.command()(jobs.jobs)
     app.command()(embedding.demo)
     app.command()(embedding.up)

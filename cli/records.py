@@ -95,6 +95,19 @@ def parked(found: Parked) -> Record:
     }
 
 
+def check(found: Job) -> Record:
+    """One database's findings, the worst first; `worst` is null where there are none."""
+    result = plain(found.result)
+    return {
+        "job": found.id,
+        "database": found.database,
+        "worst": result.get("worst"),
+        "findings": result.get("findings", []),
+        "more": result.get("more", 0),
+        "fixes": result.get("fixes", []),
+    }
+
+
 def accepted(answer: Accepted) -> Record:
     """`rung` is false where Redis did not answer: the job runs when it is back."""
     return job(answer.job) | {"is_new": answer.is_new, "rung": answer.rung}

@@ -9,11 +9,23 @@ The row is written before the object, so that nothing can lie in the repository 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Text, any_, delete, func, literal, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Text,
+    any_,
+    delete,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -31,6 +43,17 @@ class Claimed:
     is_stored: bool
     is_new: bool
     """Nobody knew of it before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownChunk:
+    chunk: Chunk
+    is_stored: bool
+    """False while it is being stored, or deleted."""
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.chunk.stored_bytes
 
 
 class Chunks:
@@ -86,6 +109,34 @@ class Chunks:
         change = update(CHUNK).where(CHUNK.c.database == database, one_of(sha256s))
         self._db.execute(change.where(CHUNK.c.state == "storing").values(state="stored"))
 
+    def listing(self, database: str, *, only: Collection[str] | None = None) -> Mapping[str, KnownChunk]:
+        """What is known of every chunk, or of these, by its name."""
+        query = select(CHUNK).where(CHUNK.c.database == database)
+        if only is not None:
+            query = query.where(one_of(only))
+        return {row["sha256"]: to_known(row) for row in self._db.execute(query).mappings()}
+
+    def users(self, database: str, sha256: str) -> Sequence[str]:
+        """Ids of the snapshots that need it, the oldest first."""
+        query = select(USED.c.snapshot_id).where(USED.c.database == database, USED.c.sha256 == sha256)
+        return list(self._db.execute(query.order_by(USED.c.snapshot_id)).scalars())
+
+    def condemn(self, database: str, stored_bytes: Mapping[str, int]) -> None:
+        """Give objects that nobody knew of rows that say that they go; what is known by now is left alone."""
+        rows = [
+            {
+                "database": database,
+                "sha256": sha256,
+                "raw_bytes": 0,
+                "stored_bytes": size,
+                "stored_sha256": "",
+                "state": "deleting",
+            }
+            for sha256, size in stored_bytes.items()
+        ]
+        if rows:
+            self._db.execute(upsert(CHUNK).on_conflict_do_nothing(), rows)
+
     def distrust(self, database: str, sha256s: Collection[str]) -> None:
         """Storage does not hold these as recorded: the next copy that needs them stores them again."""
         change = update(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s)))
@@ -114,6 +165,11 @@ class Chunks:
 
     def forget(self, database: str, sha256s: Collection[str]) -> None:
         self._db.execute(delete(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s))))
+
+
+def to_known(row: RowMapping) -> KnownChunk:
+    values = {name: row[name] for name in ("sha256", "raw_bytes", "stored_bytes", "stored_sha256")}
+    return KnownChunk(chunk=Chunk(**values), is_stored=row["state"] == "stored")
 
 
 def one_of(sha256s: Collection[str]) -> ColumnElement[bool]:

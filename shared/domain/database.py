@@ -38,3 +38,4 @@ class Database:
     digests: Digests = Digests.SAMPLE
     """Of which rows a snapshot records the content, for its proofs to compare."""
     assertions: tuple[Assertion, ...] = ()
+    checked_daily: bool = True

@@ -72,6 +72,7 @@ ANNOUNCED: Mapping[str, str] = {
     "prune.succeeded": f"{PREFIX}snapshot.pruned.v1",
     "undo.succeeded": f"{PREFIX}restore.undone.v1",
     "schedule.missed": f"{PREFIX}schedule.missed.v1",
+    "check.finding": f"{PREFIX}check.finding.v1",
     "database.blocked": f"{PREFIX}database.blocked.v1",
     "database.unblocked": f"{PREFIX}database.unblocked.v1",
     REJECTED: f"{PREFIX}request.rejected.v1",

@@ -123,6 +123,12 @@ SAGAS: Mapping[JobKind, Saga] = {
         deadline=timedelta(hours=1),
         ends_undone=JobState.ROLLED_BACK,
     ),
+    JobKind.CHECK: Saga(
+        steps=("check", "fix"),
+        queue="jobs",
+        deadline=timedelta(hours=6),
+        ends_undone=JobState.FAILED,
+    ),
     JobKind.PRUNE: Saga(
         steps=("prune",),
         queue="jobs",

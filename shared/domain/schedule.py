@@ -95,6 +95,11 @@ def next_slot(schedule: Schedule, now: datetime) -> datetime:
     return _every_slot(schedule, _every_index(schedule, now) + 1)
 
 
+def last_slot(every: Every, now: datetime) -> datetime:
+    """The last slot until `now`."""
+    return _every_slot(every, _every_index(every, now))
+
+
 def phase_of(name: str, every: timedelta) -> timedelta:
     """Where in its interval the database of this name is due: spread evenly, the same for ever."""
     return timedelta(seconds=int.from_bytes(sha256(name.encode()).digest()[:8]) % int(every.total_seconds()))

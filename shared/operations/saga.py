@@ -116,9 +116,12 @@ class StepRun:
 
 
 def lock_name(job: Job) -> str:
+    return lock_of(job.database, LANES[job.kind])
+
+
+def lock_of(database: str, lane: Lane) -> str:
     """The database, and beside it each lane whose jobs leave the others alone."""
-    lane = LANES[job.kind]
-    return job.database if lane is Lane.CHANGES else f"{job.database}:{lane}"
+    return database if lane is Lane.CHANGES else f"{database}:{lane}"
 
 
 class DatabaseLock:

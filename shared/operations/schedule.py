@@ -13,9 +13,10 @@ import structlog
 from shared.catalog.catalog import Transaction
 from shared.domain import schedule
 from shared.domain.job import JobKind, NewJob
+from shared.domain.schedule import Every
 from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
-from shared.operations import dispatch, standing
+from shared.operations import check, dispatch, standing
 from shared.operations.fleet import Fleet
 from shared.operations.requests import snapshot_request
 from shared.operations.source import maintenance
@@ -24,6 +25,7 @@ from shared.postgres import databases
 log = structlog.get_logger(__name__)
 
 OUTBOX_KEPT = timedelta(days=30)
+A_DAY = timedelta(days=1)
 # Longer than a request is ever granted for, so that none is granted twice.
 INBOX_KEPT = timedelta(days=30)
 
@@ -31,12 +33,15 @@ NewSnapshotId = Callable[[datetime], str]
 
 
 def tick(fleet: Fleet, *, new_job_id: Callable[[], str], new_snapshot_id: NewSnapshotId) -> int:
-    """Make the newest due slot of every schedule, record the older ones as missed, reap; jobs made."""
+    """Make the newest due slot of every schedule, record the older ones as missed, look each database over
+    once a day, reap; jobs made.
+    """
     made = 0
     with fleet.catalog.transaction() as tx:
         tx.schedules.know(fleet.databases)
     for name in sorted(fleet.databases):
         made += make_slots(fleet, name, new_job_id=new_job_id, new_snapshot_id=new_snapshot_id)
+        made += make_check(fleet, name, new_job_id=new_job_id)
     dispatch.reap(fleet)
     return made
 
@@ -88,6 +93,34 @@ def tell_missed(tx: Transaction, name: str, slots: Sequence[datetime], *, why: s
     moments = {"first": slots[0].isoformat(), "last": slots[-1].isoformat()}
     data = {"count": len(slots), **moments, "why": why}
     tx.outbox.add("schedule.missed", database=name, job_id=None, data=data)
+
+
+def make_check(fleet: Fleet, name: str, *, new_job_id: Callable[[], str]) -> int:
+    """One database's check of this day. Of the days that nobody ticked on only the last one is made up for."""
+    if not fleet.databases[name].checked_daily:
+        return 0
+    with fleet.catalog.transaction() as tx:
+        due = schedule.last_slot(daily(name), tx.jobs.now().astimezone(UTC))
+        key = f"check:{name}:{due:%Y-%m-%d}"
+        if due < tx.schedules.lock(name).created_at or tx.jobs.by_key(key) is not None:
+            return 0
+        job, _ = tx.jobs.submit(
+            NewJob(
+                id=new_job_id(),
+                kind=JobKind.CHECK,
+                database=name,
+                request=check.request(),
+                idempotency_key=key,
+            )
+        )
+        data = {"kind": str(job.kind), "slot": due.isoformat()}
+        tx.outbox.add("check.accepted", database=name, job_id=job.id, data=data)
+    return 1
+
+
+def daily(name: str) -> Every:
+    """Spread over the day, so that not all databases are looked at in one hour."""
+    return Every(every=A_DAY, phase=schedule.phase_of(f"check {name}", A_DAY))
 
 
 def housekeeping(fleet: Fleet) -> None:

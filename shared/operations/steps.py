@@ -8,14 +8,14 @@ import structlog
 
 from shared.domain.job import SAGAS, Job
 from shared.errors import Transient
-from shared.operations import prune, reset, restore, side, snapshot, tables, undo, verify
+from shared.operations import check, prune, reset, restore, side, snapshot, tables, undo, verify
 from shared.operations.fleet import Fleet
 from shared.operations.saga import Steps
 
 log = structlog.get_logger(__name__)
 
 STEPS: Steps = (
-    snapshot.STEPS | verify.STEPS | restore.STEPS | tables.STEPS | undo.STEPS | reset.STEPS | prune.STEPS
+    snapshot.STEPS | verify.STEPS | restore.STEPS | tables.STEPS | undo.STEPS | reset.STEPS | prune.STEPS | check.STEPS
 )
 
 Hand = Callable[[Fleet, Job], int]

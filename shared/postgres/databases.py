@@ -80,6 +80,12 @@ def side_databases(session: Session, job_id: str) -> tuple[str, ...]:
     return tuple(r["datname"] for r in found)
 
 
+def ours(session: Session) -> tuple[str, ...]:
+    """Every database in this cluster that is named as ours are, whoever made it."""
+    query = "select datname from pg_catalog.pg_database where starts_with(datname::text, %s) order by 1"
+    return tuple(r["datname"] for r in session.execute(query, [OURS]))
+
+
 def create(session: Session, name: str, *, like: Source, owner: str) -> None:
     """An empty database from template0 with the source's encoding and locale."""
     options = [

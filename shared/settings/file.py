@@ -139,6 +139,11 @@ class DeclaredDatabase(Declared):
         meaning="Files with one query each, run in what was restored before it counts: the first column of each must be true in some row. A relative path starts at the configuration file.",
         right='a list of paths: ["checks/balances.sql"]',
     )
+    check: Literal["daily", "never"] = setting(
+        "daily",
+        meaning="Whether the database, its snapshots and what jobs left behind are looked over once a day: `snapfleet check`.",
+        right="daily or never",
+    )
     part_size: Size = setting(
         "64MiB",
         meaning="How much of a large table is one unit of work.",

@@ -191,6 +191,7 @@ class Sources:
             verify_url=self._verify_url(declared),
             digests=Digests(declared.digests),
             assertions=tuple(self._assertion(declared, path) for path in declared.assertions),
+            checked_daily=declared.check == "daily",
         )
 
     def _verify_url(self, declared: DeclaredDatabase) -> str | None:

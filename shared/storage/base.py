@@ -7,17 +7,31 @@ never changed in place.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """One stored object. `sha256` is the hex digest of the stored bytes, and None only in listings."""
+    """One stored object. `sha256` is the hex digest of the stored bytes, and None only in listings.
+
+    `modified_at` is when it was put, by the storage's own clock, and only in listings of a place that knows.
+    """
 
     key: str
     size_bytes: int
     sha256: str | None
+    modified_at: datetime | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A multipart upload that somebody has begun and not ended."""
+
+    key: str
+    upload_id: str
+    began_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +95,17 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object. To remove what is not there is fine."""
+        ...
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Multipart uploads of whomever that are open below these characters: none where there is no such thing.
+
+        We begin none. Refused(storage_lacks_feature) where the server does not tell.
+        """
+        ...
+
+    def abort(self, upload: Upload) -> None:
+        """End an open upload; what was sent of it goes. To end one that is not open is fine."""
         ...
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:

@@ -16,12 +16,13 @@ import os
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 from shared.errors import Damaged, Refused
 from shared.storage import keys, verified
-from shared.storage.base import Capabilities, Stat
+from shared.storage.base import Capabilities, Stat, Upload
 from shared.storage.folder_errors import translated
 
 READ_BYTES = 1 << 20
@@ -98,6 +99,12 @@ class FolderStorage:
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return
             _sync_folder(path.parent)
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:  # noqa: ARG002 -- there are none, whatever the prefix
+        yield from ()
+
+    def abort(self, upload: Upload) -> None:
+        """There are none."""
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         return verified.round_trip(self, probe_id or uuid4().hex)
@@ -211,4 +218,6 @@ def _walk(folder: Path, path: str, prefix: str) -> Iterator[Stat]:
                 yield from _walk(Path(entry.path), name, prefix)
         elif name.startswith(prefix):
             with suppress(FileNotFoundError):  # deleted since
-                yield Stat(key=name, size_bytes=entry.stat().st_size, sha256=None)
+                stat = entry.stat()
+                moment = datetime.fromtimestamp(stat.st_mtime, UTC)
+                yield Stat(key=name, size_bytes=stat.st_size, sha256=None, modified_at=moment)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from shared.errors import NotFound, Refused
 from shared.storage import keys, verified
-from shared.storage.base import Capabilities, Stat
+from shared.storage.base import Capabilities, Stat, Upload
 
 
 class MemoryStorage:
@@ -51,6 +51,12 @@ class MemoryStorage:
     def delete(self, key: str) -> None:
         with self._changing:
             self._objects.pop(keys.checked(key), None)
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:  # noqa: ARG002 -- there are none, whatever the prefix
+        yield from ()
+
+    def abort(self, upload: Upload) -> None:
+        """There are none."""
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         return verified.round_trip(self, probe_id or uuid4().hex)

@@ -18,7 +18,7 @@ from itertools import groupby
 import structlog
 
 from shared.errors import Damaged, NotFound, Refused, SnapfleetError
-from shared.storage.base import Capabilities, Stat, Storage
+from shared.storage.base import Capabilities, Stat, Storage, Upload
 
 FELL_BACK = "storage_fell_back"
 
@@ -70,7 +70,7 @@ class MirrorStorage:
         return first
 
     def list(self, prefix: str) -> Iterator[Stat]:
-        """What either side has, with the first's size where both have it."""
+        """What either side has, with the first's size and time where both have it."""
         both = heapq.merge(self._first.list(prefix), self._second.list(prefix), key=_key)
         for _, alike in groupby(both, key=_key):
             yield next(alike)
@@ -82,6 +82,13 @@ class MirrorStorage:
     def delete(self, key: str) -> None:
         self._first.delete(key)
         self._second.delete(key)
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """The second's: a folder has none."""
+        yield from self._second.uploads(prefix)
+
+    def abort(self, upload: Upload) -> None:
+        self._second.abort(upload)
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         """Checks both. `create_only` holds as far as the second honours it."""

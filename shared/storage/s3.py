@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 
 from shared.errors import Misconfigured, NotFound, Refused
 from shared.storage import keys, verified
-from shared.storage.base import Capabilities, Stat
+from shared.storage.base import Capabilities, Stat, Upload
 from shared.storage.s3_errors import translated
 
 if TYPE_CHECKING:
@@ -134,9 +135,14 @@ class S3Storage:
             PaginationConfig={"PageSize": self._list_page_size},
         )
         with translated(f"{self.location}: cannot list {prefix!r}"):
-            found = [(entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", ())]
-        for key, size_bytes in sorted(found):
-            yield Stat(key=key.removeprefix(self._prefix), size_bytes=size_bytes, sha256=None)
+            found = [
+                (entry["Key"], entry["Size"], entry["LastModified"])
+                for page in pages
+                for entry in page.get("Contents", ())
+            ]
+        for key, size_bytes, modified_at in sorted(found):
+            name = key.removeprefix(self._prefix)
+            yield Stat(key=name, size_bytes=size_bytes, sha256=None, modified_at=modified_at)
 
     def folders(self, prefix: str) -> Iterator[str]:
         whole = self._prefix + prefix
@@ -153,6 +159,27 @@ class S3Storage:
     def delete(self, key: str) -> None:
         with translated(f"{self.location}: cannot delete {key}"):
             self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        try:
+            with translated(f"{self.location}: cannot list uploads below {prefix!r}"):
+                found = [entry for page in pages for entry in page.get("Uploads", ())]
+        except NotFound as exc:
+            if exc.code != "upload_missing":  # rclone's word for none at all
+                raise
+            return
+        for entry in found:
+            name = entry["Key"].removeprefix(self._prefix)
+            yield Upload(key=name, upload_id=entry["UploadId"], began_at=entry["Initiated"])
+
+    def abort(self, upload: Upload) -> None:
+        with suppress(NotFound), translated(f"{self.location}: cannot end the upload of {upload.key}"):
+            self._client.abort_multipart_upload(
+                Bucket=self._bucket, Key=self._name(upload.key), UploadId=upload.upload_id
+            )
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         with translated(self.location):

@@ -56,6 +56,7 @@ SAID_BY_SERVER: Mapping[str, Failure] = {
     "NoSuchKey": _MISSING,
     "NotFound": _MISSING,
     "404": _MISSING,  # the answer to HEAD has no body, so no code either
+    "NoSuchUpload": Failure(NotFound, "upload_missing"),
     "NoSuchBucket": Failure(NotFound, "bucket_missing", "create the bucket, or correct S3_BUCKET"),
     "InvalidBucketName": Failure(Misconfigured, "bucket_name_invalid", "correct S3_BUCKET"),
     "AccessDenied": _DENIED,

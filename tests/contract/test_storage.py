@@ -8,7 +8,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -163,6 +163,21 @@ def test_a_prefix_is_characters_not_a_folder(storage: Storage, prefix_listed: st
         storage.put(key, b"")
     expected = [key for key in sorted(AWKWARD_KEYS) if key.startswith(prefix_listed)]
     assert [stat.key for stat in storage.list(prefix_listed)] == expected
+
+
+def test_a_list_tells_when_each_object_was_put_or_that_nobody_knows(storage: Storage) -> None:
+    storage.put("a", b"")
+    (stat,) = storage.list("")
+    if stat.modified_at is not None:
+        assert abs(datetime.now(UTC) - stat.modified_at) < timedelta(minutes=1)
+
+
+def test_no_upload_is_ever_left_open(storage: Storage) -> None:
+    storage.put("a", b"x" * 100)
+    try:
+        assert list(storage.uploads("")) == []
+    except Refused as exc:
+        assert exc.code == "storage_lacks_feature"
 
 
 def test_an_empty_storage_lists_nothing(storage: Storage) -> None:

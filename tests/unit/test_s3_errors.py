@@ -24,6 +24,7 @@ SAID = [
     ("NoSuchKey", 404, NotFound, "object_missing"),
     ("NotFound", 404, NotFound, "object_missing"),
     ("404", 404, NotFound, "object_missing"),
+    ("NoSuchUpload", 404, NotFound, "upload_missing"),
     ("NoSuchBucket", 404, NotFound, "bucket_missing"),
     ("InvalidBucketName", 400, Misconfigured, "bucket_name_invalid"),
     ("AccessDenied", 403, Refused, "access_denied"),

@@ -1,0 +1,51 @@
+"""Sessions that say of themselves that they are a job's: `snapfleet:<job>:<epoch>`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.postgres.session import Session
+
+NAMED = "^snapfleet:[0-9a-f]{8}-[0-9a-f]{4}:[0-9]+$"
+"""Their names, as a regular expression of PostgreSQL: a job is known by the beginning of its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One session; `started_at` tells it from a later one of the same process id."""
+
+    pid: int
+    application_name: str
+    started_at: datetime
+    is_idle: bool
+    """Between two statements, in a transaction or not."""
+
+    @property
+    def job(self) -> str:
+        """The beginning of its job's id."""
+        return self.application_name.split(":")[1]
+
+    @property
+    def epoch(self) -> int:
+        return int(self.application_name.split(":")[2])
+
+
+def of_jobs(session: Session) -> tuple[Backend, ...]:
+    """Those of our own role in this cluster."""
+    query = """
+        select pid, application_name, backend_start as started_at,
+               coalesce(starts_with(state, 'idle'), false) as is_idle
+          from pg_catalog.pg_stat_activity
+         where usename = current_user and application_name ~ %s and pid <> pg_catalog.pg_backend_pid()
+         order by pid"""
+    return tuple(Backend(**r) for r in session.execute(query, [NAMED]))
+
+
+def end_idle(session: Session, backend: Backend) -> None:
+    """End this very session if it is still idle, and wait for that."""
+    session.execute(
+        "select pg_catalog.pg_terminate_backend(pid, 5000) from pg_catalog.pg_stat_activity"
+        " where pid = %s and backend_start = %s and application_name = %s and starts_with(state, 'idle')",
+        [backend.pid, backend.started_at, backend.application_name],
+    )
