@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import ConfigDict
 
 from shared.settings.fields import Declared, about, setting
 from shared.settings.values import (
-    Bucket,
     Asks,
+    Bucket,
     Dsn,
     Duration,
     LogFormat,
@@ -53,6 +54,12 @@ class Environment(Declared):
         right=A_DSN,
         otherwise="required, here or in the file",
         secret=True,
+    )
+    verify: Literal["always", "daily", "never"] | None = setting(
+        None,
+        meaning="After which snapshots one is restored into a scratch database and compared, where the file says nothing else of a database.",
+        right="always, daily or never",
+        otherwise="always up to 5 GB, else daily",
     )
     verify_database_url: Dsn | None = setting(
         None,
@@ -122,6 +129,12 @@ class Environment(Declared):
         meaning="How long after a restore the database it replaced is kept, so that `snapfleet undo` takes seconds.",
         right="a number and a unit s, m, h or d: 24h",
     )
+    bus_allow: Asks | None = setting(
+        None,
+        meaning="As `allow` under `[bus]`, with commas between them.",
+        right="some of snapshot, restore, undo, verify, check: snapshot,verify",
+        otherwise="`allow` under `[bus]`",
+    )
     snapfleet_failpoints: str | None = setting(
         None,
         meaning="For fault tests only: the folder that says where a worker started with `--failpoints` dies. Any other process refuses to start while it is set.",
@@ -129,12 +142,6 @@ class Environment(Declared):
     )
 
 
-    bus_allow: Asks | None = setting(
-        None,
-        meaning="As `allow` under `[bus]`, with commas between them.",
-        right="some of snapshot, restore, undo, verify, check: snapshot,verify",
-        otherwise="`allow` under `[bus]`",
-    )
 def given(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that are ours and not empty."""
     names = (about(name, field).name for name, field in Environment.model_fields.items())

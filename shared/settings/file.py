@@ -113,7 +113,7 @@ class DeclaredDatabase(Declared):
         None,
         meaning="After which snapshots one is restored into a scratch database and compared with what was recorded.",
         right="always, daily or never",
-        otherwise="always up to 5 GB, else daily",
+        otherwise="`VERIFY`",
     )
     verify_url_env: Variable | None = setting(
         None,
@@ -167,11 +167,6 @@ class DeclaredDatabase(Declared):
     )
 
 
-class File(Declared):
-    """The whole file."""
-
-    catalog_url_env: Variable | None = setting(
-        None,
 class Bus(Declared):
     """The event bus."""
 
@@ -189,6 +184,11 @@ class Bus(Declared):
     )
 
 
+class File(Declared):
+    """The whole file."""
+
+    catalog_url_env: Variable | None = setting(
+        None,
         meaning="The environment variable that holds the catalog's connection string.",
         right=A_VARIABLE,
         secret=True,
@@ -216,15 +216,15 @@ class Bus(Declared):
         meaning="As `SNAPSHOT_DIR`. A relative path starts at the configuration file.",
         right="the path of a folder",
     )
-    databases: tuple[DeclaredDatabase, ...] = setting(
-        (),
-        meaning="The databases to protect; `DATABASE_URL` is then none of them.",
-        right="[[databases]] tables",
-    )
     bus: Bus = setting(
         Bus(),
         meaning="What the event bus allows and keeps.",
         right='a table: { allow = ["snapshot", "verify"] }',
+    )
+    databases: tuple[DeclaredDatabase, ...] = setting(
+        (),
+        meaning="The databases to protect; `DATABASE_URL` is then none of them.",
+        right="[[databases]] tables",
     )
 
 

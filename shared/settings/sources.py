@@ -187,7 +187,7 @@ class Sources:
             compression_level=declared.compression_level,
             parallelism=declared.parallelism,
             undo_window=declared.undo_window or self.environment.undo_window,
-            verify=VerifyPolicy(declared.verify or VerifyPolicy.SIZE),
+            verify=VerifyPolicy(declared.verify or self.environment.verify or VerifyPolicy.SIZE),
             verify_url=self._verify_url(declared),
             digests=Digests(declared.digests),
             assertions=tuple(self._assertion(declared, path) for path in declared.assertions),
