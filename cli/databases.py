@@ -45,9 +45,25 @@ def databases(as_json: Json = False) -> None:
     if as_json:
         output.as_json([records.database(report) for report in found])
     else:
-        columns = ("DATABASE", "NEWEST SNAPSHOT", "TAKEN", "SIZE", "NEXT SLOT", "MISSED", "AT WORK", "WHERE")
+        columns = (
+            "DATABASE",
+            "NEWEST SNAPSHOT",
+            "TAKEN",
+            "PROVEN",
+            "SIZE",
+            "RESTORES IN",
+            "NEXT SLOT",
+            "MISSED",
+            "AT WORK",
+            "WHERE",
+        )
         rows = (row(report, now) for report in found)
-        output.table(columns, rows, right=("SIZE", "MISSED"), spare=("WHERE", "SIZE", "MISSED"))
+        output.table(
+            columns,
+            rows,
+            right=("SIZE", "RESTORES IN", "MISSED"),
+            spare=("WHERE", "SIZE", "MISSED", "RESTORES IN"),
+        )
 
 
 def row(report: DatabaseReport, now: datetime) -> tuple[str, ...]:
@@ -56,7 +72,9 @@ def row(report: DatabaseReport, now: datetime) -> tuple[str, ...]:
         report.name,
         newest.id if newest else "none",
         formats.ago(newest.taken_at, now) if newest else formats.NOTHING,
+        formats.ago(report.proven.taken_at if report.proven else None, now),
         formats.size(newest.raw_bytes if newest else None),
+        formats.seconds(report.restore_seconds),
         "blocked" if report.blocked else formats.ahead(report.next_slot, now),
         formats.number(report.missed_slots),
         at_work(report),

@@ -10,6 +10,7 @@ USAGE = 2
 NO_SNAPSHOT = 7
 WARNED = 8
 BROKEN = 9
+NOT_PROVEN = 8
 INTERRUPTED = 130
 
 MEANINGS = {
@@ -23,6 +24,7 @@ MEANINGS = {
     NO_SNAPSHOT: "no snapshot to bootstrap from",
     WARNED: "a check found what will hurt one day",
     BROKEN: "a check found what hurts now",
+    NOT_PROVEN: "not proven: what was restored or stored is not the snapshot",
     INTERRUPTED: "interrupted; a job goes on",
 }
 

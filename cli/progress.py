@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -32,6 +33,25 @@ def shown(clock: Callable[[], float]) -> Generator[Show]:
     )
     with Progress(*columns, console=output.err()) as bars:
         yield Bars(bars)
+
+
+@contextmanager
+def counted(what: str) -> Generator[Callable[[int], None]]:
+    """What to call with a number that grows, for work in the foreground."""
+    if sys.stderr.isatty():
+        with Progress(TextColumn("{task.completed:,.0f} {task.description}"), console=output.err()) as bars:
+            task = bars.add_task(what, total=None)
+            yield lambda number: bars.update(task, completed=number)
+        return
+    said = time.monotonic()
+
+    def show(number: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= LINES_EVERY_SECONDS:
+            said = time.monotonic()
+            output.err().print(f"{number:,} {what}")
+
+    yield show
 
 
 class Lines:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.catalog.parked import Parked
+from shared.catalog.verifications import Verification
 from shared.domain.job import Job
 from shared.domain.retention import Plan
 from shared.domain.snapshot import Snapshot
@@ -38,7 +39,16 @@ def snapshot(found: Snapshot) -> Record:
 
 
 def snapshot_report(report: SnapshotReport) -> Record:
-    return snapshot(report.snapshot) | {"table_rows": dict(report.table_rows)}
+    return snapshot(report.snapshot) | {
+        "table_rows": dict(report.table_rows),
+        "verifications": [verification(each) for each in report.verifications],
+    }
+
+
+def verification(found: Verification) -> Record:
+    return {field.name: plain(getattr(found, field.name)) for field in fields(Verification)} | {
+        "differences": list(found.differences)
+    }
 
 
 def job(found: Job) -> Record:
@@ -83,6 +93,7 @@ def job_report(report: JobReport) -> Record:
             "done_bytes": parts.done_bytes,
         },
         "parked": report.parked and parked(report.parked),
+        "verification": report.verification and verification(report.verification),
     }
 
 
@@ -119,6 +130,8 @@ def database(report: DatabaseReport) -> Record:
         "name": report.name,
         "where": report.where,
         "newest_snapshot": report.newest and snapshot(report.newest),
+        "newest_proven": report.proven and snapshot(report.proven),
+        "restore_seconds": report.restore_seconds,
         "next_slot": time(report.next_slot),
         "missed_slots": report.missed_slots,
         "blocked": report.blocked,

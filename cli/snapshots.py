@@ -1,4 +1,4 @@
-"""`snapfleet snapshot …`: take, list, show, pin, unpin, accept."""
+"""`snapfleet snapshot …`: take, list, show, verify, pin, unpin, accept."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from cli import formats, output, records, watching
+from cli import formats, output, proofs, records, verifying, watching
 from cli.exits import Usage
 from cli.fleet import opened
 from cli.options import AnyDatabase, DatabaseArgument, Json, Key, SnapshotArgument, Wait
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import JobKind, NewJob
+from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Reason, Snapshot
 from shared.operations import preview, reports, requests, suspecting
 from shared.operations.fleet import Fleet
@@ -30,9 +31,13 @@ Label = Annotated[
 
 
 @app.command()
-def take(
+def take(  # noqa: PLR0917 - each is an option of the command
     database: DatabaseArgument = None,
     wait: Wait = False,
+    verified: Annotated[
+        bool,
+        typer.Option("--verified", help="Prove it too, whatever the policy, and wait until that has ended."),
+    ] = False,
     label: Label = None,
     idempotency_key: Key = None,
     as_json: Json = False,
@@ -43,12 +48,19 @@ def take(
         name = fleet.database(database).name
         accepted = requests.accepted_before(
             fleet, idempotency_key, kind=JobKind.SNAPSHOT, database=name
-        ) or submit(fleet, name, labels, idempotency_key)
+        ) or submit(fleet, name, labels, idempotency_key, prove=verified)
         what = f"snapshot {accepted.job.request['snapshot_id']} of {name}"
-        watching.answer(fleet, accepted, what=what, wait=wait, as_json=as_json)
+        if verified:
+            report = watching.to_its_end(fleet, accepted.job.id)
+            watching.tell(report, on_stdout=not as_json)
+            watching.watch(fleet, str(accepted.job.request["verify_job_id"]), as_json=as_json)
+        else:
+            watching.answer(fleet, accepted, what=what, wait=wait, as_json=as_json)
 
 
-def submit(fleet: Fleet, name: str, labels: dict[str, str], idempotency_key: str | None) -> Accepted:
+def submit(
+    fleet: Fleet, name: str, labels: dict[str, str], idempotency_key: str | None, *, prove: bool
+) -> Accepted:
     preview.check_source(fleet, name)
     request = requests.snapshot_request(
         snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
@@ -56,6 +68,7 @@ def submit(fleet: Fleet, name: str, labels: dict[str, str], idempotency_key: str
         verify_job_id=str(uuid.uuid4()),
         reason=Reason.MANUAL,
         labels=labels,
+        verify=VerifyPolicy.ALWAYS if prove else None,
     )
     new = NewJob(
         id=str(uuid.uuid4()),
@@ -92,9 +105,11 @@ def list_(database: AnyDatabase = None, as_json: Json = False) -> None:
     elif not found:
         output.say("no snapshot yet; take one: snapfleet snapshot take")
     else:
-        columns = ("SNAPSHOT", "DATABASE", "STATE", "TAKEN", "RAW", "STORED", "NEW", "ROWS", "")
+        columns = ("SNAPSHOT", "DATABASE", "STATE", "TAKEN", "VERIFIED", "RAW", "STORED", "NEW", "ROWS", "")
         rows = (row(each, now) for each in found)
-        output.table(columns, rows, right=("RAW", "STORED", "NEW", "ROWS"), spare=("NEW", "RAW", "ROWS"))
+        output.table(
+            columns, rows, right=("RAW", "STORED", "NEW", "ROWS"), spare=("NEW", "RAW", "ROWS", "VERIFIED")
+        )
 
 
 def row(found: Snapshot, now: datetime) -> tuple[str, ...]:
@@ -105,6 +120,7 @@ def row(found: Snapshot, now: datetime) -> tuple[str, ...]:
         found.database,
         found.standing,
         formats.ago(found.taken_at or found.created_at, now),
+        formats.ago(found.verified_at, now),
         formats.size(found.raw_bytes),
         formats.size(found.stored_bytes),
         formats.size(found.new_bytes),
@@ -157,10 +173,18 @@ def describe(report: SnapshotReport) -> None:
             "hint": error.get("hint"),
         }
     )
+    for proof in report.verifications[:1]:
+        output.say()
+        output.say(f"{'proven' if proof.matched else 'refuted'} by job {formats.short(proof.job_id)}")
+        for line in (*proof.differences, *proofs.facts(proof)):
+            output.say(line, indent=2)
     if report.table_rows:
         output.say()
         rows = sorted(report.table_rows.items(), key=lambda item: (-item[1], item[0]))
         output.table(("TABLE", "ROWS"), ((name, formats.number(n)) for name, n in rows), right=("ROWS",))
+
+
+app.command()(verifying.verify)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from cli import exits, formats, output, progress, records
+from cli import exits, formats, output, progress, proofs, records
 from shared.catalog.parked import Parked
 from shared.domain.job import Job, JobKind, JobState
 from shared.errors import Busy, SnapfleetError, Unreachable
@@ -33,7 +33,7 @@ def answer(fleet: Fleet, accepted: Accepted, *, what: str, wait: bool, as_json: 
 
 
 def watch(fleet: Fleet, job_id: str, *, as_json: bool) -> None:
-    """Show a job's progress to its end and its outcome after it. Exits with 1 unless it succeeded.
+    """Show a job's progress to its end and its outcome after it. Exits unless it succeeded.
 
     Ctrl-C ends the showing and not the job.
     """
@@ -85,7 +85,7 @@ class Away:
 
 
 def tell(report: JobReport, *, on_stdout: bool) -> None:
-    """A job's outcome. What succeeded is a result; anything else is an error and the exit status 1."""
+    """A job's outcome. What succeeded is a result; anything else is an error and an exit status."""
     job = report.job
     if job.state is JobState.SUCCEEDED:
         if on_stdout:
@@ -99,7 +99,11 @@ def tell(report: JobReport, *, on_stdout: bool) -> None:
         f"{job.kind} {ending(job)}: {error.get('message') or 'the catalog does not say why'}",
         error.get("hint") or f"`snapfleet job show {job.id}` tells more",
     )
-    raise typer.Exit(exits.FAILED)
+    if report.verification is None or report.verification.matched:
+        raise typer.Exit(exits.FAILED)
+    for difference in report.verification.differences:
+        output.note(difference)
+    raise typer.Exit(exits.NOT_PROVEN)
 
 
 def ending(job: Job) -> str:
@@ -108,7 +112,7 @@ def ending(job: Job) -> str:
     return str(job.state)
 
 
-def success(report: JobReport) -> list[str]:
+def success(report: JobReport) -> list[str]:  # noqa: PLR0911 - one for each kind of job
     """The first line says it, the others are facts."""
     job, result = report.job, report.job.result
     took = formats.seconds(report.seconds)
@@ -119,6 +123,11 @@ def success(report: JobReport) -> list[str]:
                 f"{rows(result)} in {formats.size(result['raw_bytes'])}",
                 f"{formats.size(result['stored_bytes'])} stored, {formats.size(result['new_bytes'])} of it new",
                 *suspect(result),
+            ]
+        case JobKind.VERIFY:
+            return [
+                f"snapshot {result['snapshot_id']} of {job.database} is proven, in {took}",
+                *(proofs.facts(report.verification) if report.verification else ()),
             ]
         case JobKind.RESTORE:
             return [

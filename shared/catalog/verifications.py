@@ -71,6 +71,11 @@ class Verifications:
         newest_first = query.order_by(VERIFICATION.c.verified_at.desc())
         return [to_verification(row) for row in self._db.execute(newest_first).mappings()]
 
+    def of_job(self, job_id: str) -> Verification | None:
+        query = select(VERIFICATION).where(VERIFICATION.c.job_id == job_id)
+        row = self._db.execute(query).mappings().one_or_none()
+        return to_verification(row) if row else None
+
     def newest(self, database: str) -> Verification | None:
         query = select(VERIFICATION).where(VERIFICATION.c.database == database)
         newest = query.order_by(VERIFICATION.c.verified_at.desc()).limit(1)

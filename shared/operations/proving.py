@@ -7,14 +7,14 @@ only then does the job fail. A restore that proves its side database proves the 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind, StepState
 from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests
-from shared.errors import Damaged
+from shared.errors import Damaged, Permanent
 from shared.operations import proof, side, source
 from shared.operations.lease import LeaseLost
 from shared.operations.proof import Comparison
@@ -24,6 +24,9 @@ from shared.postgres import assertions, databases
 from shared.postgres.session import connected, consistent
 
 LOADING = ("create", "load", "build")
+
+UNRESTORABLE = frozenset({"constraint_violated"})
+"""What an error says whose cause is the snapshot's content, beside those of damage."""
 
 HINTS: Mapping[JobKind, str] = {
     JobKind.RESTORE: "the live database was not touched; restore another snapshot",
@@ -36,13 +39,12 @@ def prove(run: StepRun) -> Outcome:
 
     Raises Damaged (`not_proven`) once every difference is kept.
     """
-    manifest = side.manifest_of(run.fleet, run.job.request["snapshot_id"])
     began = time.monotonic()
-    found = compare(run, manifest)
+    found = compare(run, side.manifest_of(run.fleet, run.job.request["snapshot_id"]))
     seconds = time.monotonic() - began
     failpoints.reach("prove.compared")
     if found.differences:
-        refute(run, manifest, found, seconds=seconds)
+        refute(run, found, seconds=seconds)
         failpoints.reach("prove.refuted")
         more = len(found.differences) - 1
         raise Damaged(
@@ -53,7 +55,7 @@ def prove(run: StepRun) -> Outcome:
         )
 
     def confirm(tx: Transaction) -> None:
-        keep(tx, run, manifest, found, seconds=seconds)
+        keep(tx, run, found, seconds=seconds)
 
     facts = {
         "tables": found.compared["tables"],
@@ -92,29 +94,46 @@ def brought_by(run: StepRun) -> BroughtBy:
     }
 
 
-def refute(run: StepRun, manifest: Manifest, found: Comparison, *, seconds: float) -> None:
+def refuting(do: Callable[[StepRun], Outcome]) -> Callable[[StepRun], Outcome]:
+    """A step that loads a snapshot: what cannot be loaded because of what is stored is refuted as well."""
+
+    def act(run: StepRun) -> Outcome:
+        try:
+            return do(run)
+        except Permanent as exc:
+            if isinstance(exc, Damaged) or exc.code in UNRESTORABLE:
+                found = Comparison(differences=(exc.message,), notes=(), compared={})
+                refute(run, found, seconds=0.0)
+            raise
+
+    return act
+
+
+def refute(run: StepRun, found: Comparison, *, seconds: float) -> None:
     """Keep the differences in a transaction of their own: the step that found them does not end well."""
     with run.fleet.catalog.transaction() as tx:
         told = tx.jobs.step(run.job.id, run.job.next_seq).data.get("refuted")
         if not tx.jobs.record(run.claim, {"refuted": True}):
             raise LeaseLost("superseded")
-        keep(tx, run, manifest, found, seconds=seconds)
+        keep(tx, run, found, seconds=seconds)
         if not told:
-            data = {"snapshot_id": manifest.id, "differences": list(found.differences)}
+            data = {"snapshot_id": run.job.request["snapshot_id"], "differences": list(found.differences)}
             tx.outbox.add("verify.refuted", database=run.job.database, job_id=run.job.id, data=data)
 
 
-def keep(tx: Transaction, run: StepRun, manifest: Manifest, found: Comparison, *, seconds: float) -> None:
+def keep(tx: Transaction, run: StepRun, found: Comparison, *, seconds: float) -> None:
+    snapshot_id = str(run.job.request["snapshot_id"])
+    snapshot = tx.snapshots.get(snapshot_id)
     matched = not found.differences
-    tx.snapshots.judge(manifest.id, matched=matched)
+    tx.snapshots.judge(snapshot_id, matched=matched)
     tx.verifications.record(
         job_id=run.job.id,
-        snapshot_id=manifest.id,
+        snapshot_id=snapshot_id,
         database=run.job.database,
         matched=matched,
         restore_seconds=restore_seconds(tx, run),
         prove_seconds=seconds,
-        raw_bytes=manifest.raw_bytes,
+        raw_bytes=(snapshot.raw_bytes if snapshot else None) or 0,
         compared={**found.compared, "notes": list(found.notes)},
         differences=found.differences,
     )

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.catalog.catalog import Transaction
 from shared.catalog.parked import Parked
 from shared.catalog.parts import PartsProgress
+from shared.catalog.verifications import Verification
 from shared.domain import schedule
 from shared.domain.job import Job, JobKind, Step
 from shared.domain.snapshot import Snapshot
 from shared.errors import Unreachable
-from shared.operations import requests
+from shared.operations import preview, requests
 from shared.operations.fleet import Fleet
 
 
@@ -25,6 +27,10 @@ class DatabaseReport:
     """Host, port and database, without who logs in."""
     newest: Snapshot | None
     """The newest sealed one."""
+    proven: Snapshot | None
+    """The newest that a real restore has matched."""
+    restore_seconds: float | None
+    """What restoring the newest would take, by what its restores and proofs took; None without any."""
     next_slot: datetime
     missed_slots: int
     blocked: str | None
@@ -45,6 +51,8 @@ class JobReport:
     steps: Sequence[Step]
     parts: PartsProgress | None
     parked: Parked | None
+    verification: Verification | None
+    """What comparing its restore with the snapshot has shown."""
 
     @property
     def seconds(self) -> float | None:
@@ -60,6 +68,8 @@ class SnapshotReport:
     snapshot: Snapshot
     table_rows: Mapping[str, int]
     """Rows of each table, by `schema.name`."""
+    verifications: Sequence[Verification]
+    """The newest first."""
 
 
 def now(fleet: Fleet) -> datetime:
@@ -74,11 +84,14 @@ def databases(fleet: Fleet) -> tuple[DatabaseReport, ...]:
     holders = lock_holders(fleet, names)
     with fleet.catalog.transaction() as tx:
         moment = tx.jobs.now()
+        newest = {name: tx.snapshots.newest_sealed(name) for name in names}
         return tuple(
             DatabaseReport(
                 name=name,
                 where=fleet.dsn(name).where,
-                newest=tx.snapshots.newest_sealed(name),
+                newest=newest[name],
+                proven=tx.snapshots.newest_verified(name),
+                restore_seconds=restore_seconds(tx, name, newest[name]),
                 next_slot=schedule.next_slot(fleet.databases[name].schedule, moment),
                 missed_slots=tx.schedules.missed(name),
                 blocked=tx.schedules.blocked(name),
@@ -88,6 +101,12 @@ def databases(fleet: Fleet) -> tuple[DatabaseReport, ...]:
             )
             for name in names
         )
+
+
+def restore_seconds(tx: Transaction, database: str, newest: Snapshot | None) -> float | None:
+    if newest is None or not newest.raw_bytes:
+        return None
+    return preview.estimate(newest.raw_bytes, tx.jobs.restore_durations(database))
 
 
 def lock_holders(fleet: Fleet, names: Sequence[str]) -> Mapping[str, str | None] | None:
@@ -110,6 +129,7 @@ def job(fleet: Fleet, job_id: str) -> JobReport:
             steps=tx.jobs.steps(found.id),
             parts=parts if parts.total else None,
             parked=tx.parked.get(parked_by),
+            verification=tx.verifications.of_job(found.id),
         )
 
 
@@ -129,4 +149,8 @@ def snapshot(fleet: Fleet, snapshot_id: str) -> SnapshotReport:
     """A snapshot by its id or the beginning of it. NotFound, or Refused where several match."""
     found = requests.find_snapshot(fleet, snapshot_id)
     with fleet.catalog.transaction() as tx:
-        return SnapshotReport(snapshot=found, table_rows=tx.snapshots.table_rows(found.id))
+        return SnapshotReport(
+            snapshot=found,
+            table_rows=tx.snapshots.table_rows(found.id),
+            verifications=tx.verifications.of_snapshot(found.id),
+        )

@@ -123,9 +123,9 @@ def settle(run: StepRun) -> Outcome:
 STEPS = {
     (JobKind.RESTORE, "plan"): StepActions(do=plan),
     (JobKind.RESTORE, safeguard.STEP): StepActions(do=safeguard.take, undo=safeguard.undo),
-    (JobKind.RESTORE, "create"): StepActions(do=side.create, undo=side.undo_create),
-    (JobKind.RESTORE, "load"): StepActions(do=side.load),
-    (JobKind.RESTORE, "build"): StepActions(do=side.build),
+    (JobKind.RESTORE, "create"): StepActions(do=proving.refuting(side.create), undo=side.undo_create),
+    (JobKind.RESTORE, "load"): StepActions(do=proving.refuting(side.load)),
+    (JobKind.RESTORE, "build"): StepActions(do=proving.refuting(side.build)),
     (JobKind.RESTORE, "prove"): StepActions(do=proving.prove),
     (JobKind.RESTORE, "swap"): StepActions(do=swap, undo=undo_swap),
     (JobKind.RESTORE, "settle"): StepActions(do=settle),

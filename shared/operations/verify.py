@@ -9,12 +9,16 @@ The live database is never touched. The scratch database is a side database like
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind, NewJob
 from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests, VerifyPolicy, is_due
-from shared.errors import NotFound, Refused
-from shared.operations import preflight, proving, side, source
+from shared.domain.snapshot import Snapshot
+from shared.errors import Damaged, NotFound, Refused
+from shared.operations import preflight, proving, side, source, stored
+from shared.operations.fleet import Fleet
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres import inspection
 
@@ -26,6 +30,46 @@ def request(
 ) -> dict[str, object]:
     """What a verify job carries. With `prune_job_id`, retention runs once the snapshot is proven."""
     return {"snapshot_id": snapshot_id, "digests": str(digests), "prune_job_id": prune_job_id}
+
+
+def newest(fleet: Fleet, database: str) -> Snapshot:
+    """The newest sealed one, whatever it is worth; NotFound where there is none."""
+    with fleet.catalog.transaction() as tx:
+        found = tx.snapshots.newest_sealed(database)
+    if found is None:
+        raise NotFound(
+            f"database {database} has no sealed snapshot",
+            code="no_snapshot",
+            hint="take one: snapfleet snapshot take",
+        )
+    return found
+
+
+def read_again(
+    fleet: Fleet, snapshot: Snapshot, *, each: Callable[[int], None]
+) -> tuple[int, Mapping[str, str]]:
+    """Read and hash every stored object of a snapshot: how many there are, and what is wrong with which.
+
+    A snapshot whose objects are damaged is refuted, and the next one stores them again. Raises Damaged where
+    the manifest itself is.
+    """
+    try:
+        manifest = side.manifest_of(fleet, snapshot.id)
+    except Damaged:
+        refute(fleet, snapshot, ())
+        raise
+    troubles = stored.troubles(fleet, manifest, deep=True, each=each)
+    if troubles:
+        refute(fleet, snapshot, troubles)
+    return len(manifest.distinct_chunks) + 1, troubles
+
+
+def refute(fleet: Fleet, snapshot: Snapshot, damaged: Collection[str]) -> None:
+    with fleet.catalog.transaction() as tx:
+        tx.chunks.distrust(snapshot.database, damaged)
+        tx.snapshots.judge(snapshot.id, matched=False)
+        data = {"snapshot_id": snapshot.id, "damaged_objects": sorted(damaged)}
+        tx.outbox.add("verify.refuted", database=snapshot.database, job_id=None, data=data)
 
 
 def plan(run: StepRun) -> Outcome:
@@ -121,9 +165,9 @@ def prune(run: StepRun, job_id: str, *, after: str) -> NewJob:
 
 STEPS = {
     (JobKind.VERIFY, "plan"): StepActions(do=plan),
-    (JobKind.VERIFY, "create"): StepActions(do=side.create, undo=side.undo_create),
-    (JobKind.VERIFY, "load"): StepActions(do=side.load),
-    (JobKind.VERIFY, "build"): StepActions(do=side.build),
+    (JobKind.VERIFY, "create"): StepActions(do=proving.refuting(side.create), undo=side.undo_create),
+    (JobKind.VERIFY, "load"): StepActions(do=proving.refuting(side.load)),
+    (JobKind.VERIFY, "build"): StepActions(do=proving.refuting(side.build)),
     (JobKind.VERIFY, "prove"): StepActions(do=proving.prove),
     (JobKind.VERIFY, "drop"): StepActions(do=drop),
 }

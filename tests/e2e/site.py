@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psycopg
 from psycopg import sql
 
@@ -22,6 +23,7 @@ from embedded.postgres import Postgres
 from embedded.process import Child
 from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
+from shared.storage import s3
 
 PATIENCE_SECONDS = 90.0
 PASSWORD = "secret"
@@ -69,6 +71,8 @@ class Site:
             "AWS_SECRET_ACCESS_KEY": seaweed.secret_key,
             "AWS_DEFAULT_REGION": seaweed.region,
             "LEASE_SECONDS": "10",
+            # A test that wants a proof asks for one.
+            "VERIFY": "never",
         }
 
     def url(self, name: str, *, password: str = PASSWORD) -> str:
@@ -93,6 +97,19 @@ class Site:
     def databases(self) -> set[str]:
         with self.admin() as admin:
             return {name for (name,) in admin.execute("select datname from pg_database")}
+
+    def damage(self, key: str) -> None:
+        """What is stored under a key of the repository is something else from now on."""
+        keys = {name.lower(): value for name, value in self.environment.items() if name.startswith("AWS_")}
+        session = boto3.Session(
+            aws_access_key_id=keys["aws_access_key_id"],
+            aws_secret_access_key=keys["aws_secret_access_key"],
+            region_name=keys["aws_default_region"],
+        )
+        bucket, prefix = self.environment["S3_BUCKET"], self.environment["S3_PREFIX"]
+        s3.connect(
+            bucket=bucket, prefix=prefix, endpoint_url=keys["aws_endpoint_url_s3"], session=session
+        ).put(key, b"rot")
 
     @contextmanager
     def held_up(self) -> Generator[None]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
 from embedded.postgres import Postgres
-from shared.domain.job import Job, JobKind
+from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Snapshot
+from shared.operations import requests, saga, steps, verify
+from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import names, nothing_changes
 from tests.integration.conftest import Inline, RoleMaker
@@ -142,3 +146,116 @@ def test_a_restore_proves_its_snapshot_as_well(database: Maker, inline: Inline) 
         kept = tx.verifications.newest(NAME)
     assert kept is not None
     assert (kept.job_id, kept.matched) == (restored.id, True)
+
+
+def test_a_snapshot_that_cannot_be_loaded_is_refuted(
+    database: Maker, postgres: Postgres, inline: Inline, folder: Path
+) -> None:
+    url = database()
+    fill(url, SMALL + PAGEFUL + pages(1, 1500))
+    fleet = inline(url)
+    taken = newest_id(fleet)
+    assert verify.read_again(fleet.fleet, newest(fleet), each=lambda _: None)[1] == {}
+    part = fleet.fleet.repository.get_manifest(NAME, taken, sha256=None).parts[-1].chunks[0]
+    path = folder / NAME / "chunks" / part.sha256[:2] / part.sha256
+    path.write_bytes(path.read_bytes()[:-1])
+    with nothing_changes(postgres, Dsn.parse(url).dbname):
+        refused(fleet.verify(taken), "chunk_damaged", part.sha256)
+    assert newest(fleet).standing == "refuted"
+    assert list(verify.read_again(fleet.fleet, newest(fleet), each=lambda _: None)[1]) == [part.sha256]
+    # The next one stores it again, and the old one is as good as new.
+    succeeded(fleet.snapshot())
+    succeeded(fleet.verify(taken))
+
+
+def newest_id(fleet: InlineFleet) -> str:
+    return str(succeeded(fleet.snapshot()).request["snapshot_id"])
+
+
+class Killed(BaseException):
+    """The process is gone: nobody catches this."""
+
+
+def killed_after(fleet: InlineFleet, job_id: str, step: str) -> bool:
+    """Let a worker die once it has done this step and has not said so; False where that is not its turn."""
+
+    def die(run: StepRun) -> Outcome:
+        steps.STEPS[run.job.kind, step].do(run)
+        raise Killed
+
+    job = fleet.job(job_id)
+    if job.step != step or job.state is not JobState.ACTIVE:
+        return False
+    doomed = {**steps.STEPS, (job.kind, step): StepActions(do=die)}
+    with pytest.raises(Killed):
+        saga.run_step(doomed, job.id, epoch=job.epoch, seq=job.next_seq, fleet=fleet.fleet)
+    fleet.bell.rung.clear()
+    with fleet.fleet.catalog.engine.begin() as connection:
+        connection.execute(text("update job set lease_until = now() - interval '1 s'"))
+    fleet.let_time_pass()
+    return True
+
+
+def begun(fleet: InlineFleet, snapshot_id: str) -> str:
+    job_id = str(uuid.uuid4())
+    asked = verify.request(snapshot_id, prune_job_id=None)
+    new = NewJob(id=job_id, kind=JobKind.VERIFY, database=NAME, request=asked, idempotency_key=job_id)
+    requests.submit(fleet.fleet, new)
+    return job_id
+
+
+def test_a_proof_whose_worker_dies_after_any_step_is_made_and_leaves_nothing(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    url = database()
+    fill(url, SMALL + PAGEFUL + pages(1, 1500))
+    fleet = inline(url)
+    taken = newest_id(fleet)
+    for deaths in (["plan", "create", "load", "drop"], ["create", "build", "prove"]):
+        with nothing_changes(postgres, Dsn.parse(url).dbname):
+            job_id, left = begun(fleet, taken), list(deaths)
+
+            def strike(job: Job, step: str, left: list[str] = left) -> None:
+                if left and step == left[0]:
+                    left.pop(0)
+                    assert killed_after(fleet, job.id, step)
+
+            fleet.before = strike
+            succeeded(fleet.to_its_end(job_id))
+        assert left == []
+    assert newest(fleet).standing == "verified"
+
+
+def test_a_proof_whose_worker_always_dies_ends_and_leaves_nothing(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    url = database()
+    fill(url, SMALL)
+    fleet = inline(url)
+    taken = newest_id(fleet)
+    with nothing_changes(postgres, Dsn.parse(url).dbname):
+        job_id = begun(fleet, taken)
+
+        def strike(job: Job, _step: str) -> None:
+            killed_after(fleet, job.id, "create")
+
+        fleet.before = strike
+        refused(fleet.to_its_end(job_id), "worker_lost")
+    assert newest(fleet).standing == "sealed"
+
+
+def test_a_restore_runs_beside_a_proof(database: Maker, inline: Inline) -> None:
+    """A long proof holds nothing up."""
+    url = database()
+    fill(url, SMALL)
+    fleet = inline(url)
+    taken = newest_id(fleet)
+    restored: list[Job] = []
+
+    def meanwhile(job: Job, step: str) -> None:
+        if (job.kind, step) == (JobKind.VERIFY, "prove"):
+            restored.append(fleet.restore())
+
+    fleet.before = meanwhile
+    succeeded(fleet.verify(taken))
+    succeeded(restored[0])

@@ -184,5 +184,7 @@ def test_the_example_of_the_page_is_a_valid_file(tmp_path: Path) -> None:
     toml = EXAMPLE.split("```toml\n")[1].split("```")[0]
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/ledger-url").write_text(FLEET["LEDGER_URL"])
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks/balances.sql").write_text("select true")
     settings = load(tmp_path, toml)
     assert [database.name for database in settings.databases] == ["orders", "ledger"]
