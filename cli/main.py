@@ -12,7 +12,19 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from cli import bootstrapping, checks, databases, embedding, emergency, exits, jobs, output, restores, snapshots
+from cli import (
+    bootstrapping,
+    catalog,
+    checks,
+    databases,
+    embedding,
+    emergency,
+    exits,
+    jobs,
+    output,
+    restores,
+    snapshots,
+)
 from shared import logs
 from shared.errors import SnapfleetError
 
@@ -46,7 +58,24 @@ class InOrder(TyperGroup):
         return list(ORDER)
 
 
-ORDER = ("migrate", "databases", "snapshot", "restore", "undo", "emergency", "bootstrap", "unblock", "prune", "check", "jobs", "job", "demo", "up")
+ORDER = (
+    "migrate",
+    "databases",
+    "snapshot",
+    "restore",
+    "undo",
+    "emergency",
+    "bootstrap",
+    "unblock",
+    "prune",
+    "check",
+    "jobs",
+    "job",
+    "catalog",
+    "adopt",
+    "demo",
+    "up",
+)
 
 
 def make_app() -> typer.Typer:
@@ -55,6 +84,7 @@ def make_app() -> typer.Typer:
     app.add_typer(snapshots.app, name="snapshot")
     app.add_typer(emergency.app, name="emergency")
     app.add_typer(jobs.app, name="job")
+    app.add_typer(catalog.app, name="catalog")
     app.command()(databases.migrate)
     app.command()(databases.databases)
     app.command()(databases.prune)
@@ -63,6 +93,7 @@ def make_app() -> typer.Typer:
     app.command()(bootstrapping.bootstrap)
     app.command()(bootstrapping.unblock)
     app.command()(checks.check)
+    app.command()(catalog.adopt)
     app.command()(jobs.jobs)
     app.command()(embedding.demo)
     app.command()(embedding.up)
