@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import formats, output, plans, watching
+from cli import formats, output, plans, tables, watching
 from cli.exits import Usage
 from cli.fleet import opened
 from cli.options import DatabaseArgument, Json, Key, Wait, Yes
@@ -35,9 +35,21 @@ def restore(  # noqa: PLR0917 - each is an option of the command
             "--at", metavar="TIME", help="The newest taken at or before this moment: 2026-11-22T19:55:00Z."
         ),
     ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--table",
+            metavar="SCHEMA.NAME",
+            help="Only this table, beside the live one under a new name; may be given several times.",
+        ),
+    ] = None,
     to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="NAME", help="Beside the live database, into a new one of this name."),
+        list[str] | None,
+        typer.Option(
+            "--to",
+            metavar="NAME",
+            help="Beside the live database, into a new one of this name; after --table, the table's new name.",
+        ),
     ] = None,
     target_url_env: Annotated[
         str | None,
@@ -79,17 +91,37 @@ def restore(  # noqa: PLR0917 - each is an option of the command
     """
     if snapshot is not None and at is not None:
         raise Usage("--snapshot and --at both say which snapshot", hint="give one of them")
+    moment = None if at is None else parse_moment(at)
+    if table:
+        tables.refuse_of_databases(
+            {
+                "--target-url-env": target_url_env,
+                "--no-safeguard": no_safeguard,
+                "--deep": deep,
+                "--plan-id": plan_id,
+            }
+        )
+        single = tables.Wanted(
+            tables=tables.parse(table, to or ()), snapshot=snapshot, at=moment, as_superuser=as_superuser
+        )
+        with opened() as fleet:
+            name = fleet.database(database).name
+            tables.bring_back(fleet, name, single, plan=plan, wait=wait, key=idempotency_key, as_json=as_json)
+        return
+    if to is not None and len(to) > 1:
+        raise Usage("--to is given twice", hint="a database has one name")
+    new_name = to[0] if to else None
     if deep and not plan:
         raise Usage("--deep says how closely --plan looks", hint="give --plan too")
-    if target_url_env is not None and to is None:
+    if target_url_env is not None and new_name is None:
         raise Usage("--target-url-env restores beside what is there", hint="give --to NAME too")
     wanted = Wanted(
         snapshot=snapshot,
-        at=None if at is None else parse_moment(at),
-        to=to,
+        at=moment,
+        to=new_name,
         target=target_url_env,
         as_superuser=as_superuser,
-        safeguard=not no_safeguard and to is None,
+        safeguard=not no_safeguard and new_name is None,
         plan_id=plan_id,
     )
     with opened() as fleet:

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from cli import exits, formats, output, progress, proofs, records
+from cli import comparisons, exits, formats, output, progress, proofs, records
 from shared.catalog.parked import Parked
 from shared.domain.job import Job, JobKind, JobState
 from shared.errors import Busy, SnapfleetError, Unreachable
@@ -135,6 +135,12 @@ def success(report: JobReport) -> list[str]:  # noqa: PLR0911 - one for each kin
                 f"{rows(result)} in {formats.counted(result['tables'], 'table')}, all counted",
                 *safety(result),
                 *way_back(report),
+            ]
+        case JobKind.TABLES:
+            moved = result["tables"]
+            return [
+                f"{formats.counted(len(moved), 'table')} of {job.database} brought back, in {took}",
+                *comparisons.facts(moved),
             ]
         case JobKind.UNDO:
             return [f"what was parked is {job.database} again, in {took}", *way_back(report)]

@@ -67,7 +67,7 @@ def refuse_unknown(
     listed = list_of(fleet, manifest, tools, check=check)
     for table in unsure:
         if not any(could_be(entry, table, manifest.source.encoding) for entry in listed):
-            close = get_close_matches(str(table), [f"{quoted(s)}.{quoted(n)}" for s, n in names], n=3)
+            close = alike(table, names)
             raise NotFound(
                 f"snapshot {manifest.id} has no table {table}",
                 code="table_unknown",
@@ -75,6 +75,22 @@ def refuse_unknown(
                 if close
                 else f"`snapfleet snapshot show {manifest.id}` lists them",
             )
+
+
+def alike(table: TableName, names: Iterable[tuple[str, str]]) -> list[str]:
+    """Up to three tables that somebody who wrote this may have meant."""
+    by_likeness = {
+        (name if table.schema is None else f"{schema}.{name}"): str(TableName(schema=schema, name=name))
+        for schema, name in sorted(names)
+    }
+    wrote = table.name if table.schema is None else f"{table.schema}.{table.name}"
+    return [by_likeness[each] for each in get_close_matches(wrote, by_likeness, n=3)]
+
+
+def with_schema(manifest: Manifest, wanted: WantedTable) -> WantedTable:
+    """Its schema known, where the manifest has just one table of this name."""
+    schemas = {table.schema for table in manifest.tables if is_meant(wanted.table, table.schema, table.name)}
+    return wanted.of(next(iter(schemas))) if len(schemas) == 1 else wanted
 
 
 def is_meant(table: TableName, schema: str, name: str) -> bool:

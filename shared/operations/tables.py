@@ -11,12 +11,11 @@ the job's id in its comment, so that a second run and an undo know it; undoing i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
 from typing import IO, Any
-
-import structlog
 
 from shared import failpoints
 from shared.domain.job import Job, JobKind
@@ -24,6 +23,7 @@ from shared.domain.manifest import Manifest
 from shared.domain.table_names import TableName, WantedTable, free_name, suffix
 from shared.errors import Damaged, Permanent, Refused
 from shared.operations import preflight, restore, side, source, table_lookup
+from shared.operations.fleet import Fleet
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.operations.side import Chosen
 from shared.postgres import dump, entries, inspection, moving, table_differences
@@ -32,7 +32,7 @@ from shared.postgres.moving import Relation
 from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
 
-log = structlog.get_logger(__name__)
+APPLICATION = "snapfleet:preview"
 
 
 def request(
@@ -60,11 +60,34 @@ def plan(run: StepRun) -> Outcome:
             raise restore.snapshot_gone(run.job)
     manifest = side.manifest_of(run.fleet, snapshot_id)
     dsn = run.fleet.dsn(run.job.database)
-    wanted = asked_for(run.job)
     with source.maintenance(dsn, run.name) as session:
         tools = source.choose_tools(run.fleet, dsn, session)
-        source.refuse_catalog_target(run.fleet, session, dsn.dbname)
-        preflight.refuse_superuser(run.fleet, session, as_superuser=run.job.request["as_superuser"])
+    table_lookup.refuse_unknown(run.fleet, manifest, tools, asked_for(run.job), check=run.check)
+    look(
+        run.fleet,
+        run.job.database,
+        manifest,
+        asked_for(run.job),
+        as_superuser=run.job.request["as_superuser"],
+        application_name=run.name,
+    )
+    return Outcome(result={"snapshot_id": snapshot_id, "taken_at": manifest.taken_at.isoformat()})
+
+
+def look(
+    fleet: Fleet,
+    database: str,
+    manifest: Manifest,
+    wanted: Sequence[WantedTable],
+    *,
+    as_superuser: bool,
+    application_name: str,
+) -> None:
+    """Raises what stands against it, as far as can be told before anything is restored."""
+    dsn = fleet.dsn(database)
+    with source.maintenance(dsn, application_name) as session:
+        source.refuse_catalog_target(fleet, session, dsn.dbname)
+        preflight.refuse_superuser(fleet, session, as_superuser=as_superuser)
         preflight.refuse_older(session, manifest)
         preflight.refuse_missing_roles(session, manifest)
         if not inspection.rights(session, dsn.dbname).may_create:
@@ -73,10 +96,26 @@ def plan(run: StepRun) -> Outcome:
                 code="insufficient_rights",
                 hint="let a superuser say: alter role … createdb",
             )
-    table_lookup.refuse_unknown(run.fleet, manifest, tools, wanted, check=run.check)
-    with connected(dsn, application_name=run.name) as session:
+    with connected(dsn, application_name=application_name) as session:
         table_lookup.refuse_taken(session, manifest, wanted)
-    return Outcome(result={"snapshot_id": snapshot_id, "taken_at": manifest.taken_at.isoformat()})
+
+
+def preview(
+    fleet: Fleet, database: str, snapshot_id: str, wanted: Sequence[WantedTable], *, as_superuser: bool
+) -> tuple[WantedTable, ...]:
+    """Look before a request is made; the tables with their schemas, where these are known by now.
+
+    A name that is not in the manifest is looked up in the archive if the client's tools are at hand; where
+    they are not, the job does that.
+    """
+    manifest = side.manifest_of(fleet, snapshot_id)
+    known = tuple(table_lookup.with_schema(manifest, each) for each in wanted)
+    dsn = fleet.dsn(database)
+    with source.maintenance(dsn, APPLICATION) as session, suppress(Refused):
+        tools = source.choose_tools(fleet, dsn, session)
+        table_lookup.refuse_unknown(fleet, manifest, tools, known, check=lambda: None)
+    look(fleet, database, manifest, known, as_superuser=as_superuser, application_name=APPLICATION)
+    return known
 
 
 def choose(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> Chosen:
@@ -255,7 +294,6 @@ def compare(run: StepRun) -> Outcome:
             moving.analyze(live, *restored)
             between = table_differences.compare(live, restored=restored, live=(each["schema"], each["name"]))
             found.append({**each, "differences": between and asdict(between)})
-            failpoints.reach("compare.compared")
     return Outcome(result={"tables": found})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy import text
 
 from shared.domain import table_names
 from shared.domain.job import Job, JobKind, JobState, NewJob
@@ -312,6 +313,36 @@ def test_a_move_that_is_undone_takes_away_what_this_job_made_and_nothing_else(
     assert rows(url, "select count(*) from shop.kept") == [(300,)]
     assert kept.state is JobState.SUCCEEDED
     assert side_databases(url) == []
+
+
+def test_a_move_that_was_done_when_its_worker_died_is_not_done_again(database: Maker, inline: Inline) -> None:
+    url = database()
+    fill(url, SHOP)
+    fleet = inline(url)
+    succeeded(fleet.snapshot())
+    carried: list[Any] = []
+
+    def died(job: Job, step: str) -> None:
+        """At first the move is done, and not yet written down as done."""
+        if step == "compare" and not carried:
+            carried.append(rows(url, "select oid from pg_class where relname = 'again'"))
+            with fleet.fleet.catalog.engine.begin() as connection:
+                values = {"job": job.id}
+                connection.execute(
+                    text(
+                        "update job set next_seq = next_seq - 1, epoch = epoch + 1, enqueued_at = null where id = :job"
+                    ),
+                    values,
+                )
+                connection.execute(
+                    text("update job_step set state = 'doing' where job_id = :job and name = 'move'"), values
+                )
+
+    fleet.before = died
+    job = succeeded(bring(fleet, ("shop.orders", "again")))
+    assert job.epoch > 1
+    assert [rows(url, "select oid from pg_class where relname = 'again'")] == carried
+    assert rows(url, "select count(*) from shop.again") == [(100,)]
 
 
 def test_a_table_without_the_same_key_is_counted(database: Maker, inline: Inline) -> None:
