@@ -10,6 +10,8 @@ from shared.catalog.migration import check_migrated
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
 from shared.settings import Settings
+from shared.streams.base import Streams
+from shared.streams.redis import RedisStreams
 
 
 @contextmanager
@@ -25,6 +27,11 @@ def opened(*, migrated: bool = True) -> Generator[Fleet]:
         yield fleet
     finally:
         fleet.catalog.close()
+
+
+def opened_streams() -> Streams:
+    """The streams of the event bus in the Redis that the settings name."""
+    return RedisStreams.connect(Settings.from_environment().redis_url.get_secret_value())
 
 
 def make_fleet(settings: Settings) -> Fleet:

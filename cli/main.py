@@ -14,9 +14,11 @@ from typer.main import get_command
 
 from cli import (
     bootstrapping,
+    bus,
     catalog,
     checks,
     databases,
+    dead_letters,
     embedding,
     emergency,
     exits,
@@ -73,6 +75,8 @@ ORDER = (
     "job",
     "catalog",
     "adopt",
+    "bus",
+    "dead-letters",
     "demo",
     "up",
 )
@@ -85,6 +89,7 @@ def make_app() -> typer.Typer:
     app.add_typer(emergency.app, name="emergency")
     app.add_typer(jobs.app, name="job")
     app.add_typer(catalog.app, name="catalog")
+    app.add_typer(dead_letters.app, name="dead-letters")
     app.command()(databases.migrate)
     app.command()(databases.databases)
     app.command()(databases.prune)
@@ -95,6 +100,7 @@ def make_app() -> typer.Typer:
     app.command()(checks.check)
     app.command()(catalog.adopt)
     app.command()(jobs.jobs)
+    app.command()(bus.bus)
     app.command()(embedding.demo)
     app.command()(embedding.up)
     return app

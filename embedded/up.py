@@ -64,7 +64,7 @@ def run_up(
     concurrency: int | None = None,
     thoughts: int = journal.THOUGHTS,
 ) -> int:
-    """Run servers, workers and beat until SIGINT or SIGTERM; the exit status.
+    """Run servers, workers, beat and bus until SIGINT or SIGTERM; the exit status.
 
     Starts again what dies. Without a DATABASE_URL it protects the sample database, which it writes the
     first time, `thoughts` large. `<folder>/environment` leads other commands here. Raises Busy when the folder is in use; ends with the migration's status
@@ -102,6 +102,7 @@ def _fleet(workers: int, concurrency: int | None) -> Generator[tuple[str, tuple[
         name = f"worker-{number}"
         yield name, (sys.executable, "-m", "workers", "--concurrency", str(tasks), "--name", name)
     yield "beat", (sys.executable, "-m", "beat")
+    yield "bus", (sys.executable, "-m", "bus")
 
 
 def _migrate(stack: Stack) -> int:

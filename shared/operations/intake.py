@@ -21,7 +21,7 @@ from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import Digests, VerifyPolicy
 from shared.domain.snapshot import Reason
 from shared.errors import Refused, SnapfleetError
-from shared.operations import bootstrap, requests, verify
+from shared.operations import bootstrap, check, requests, verify
 from shared.operations.fleet import Fleet
 
 NOBODY = ""
@@ -195,7 +195,7 @@ class Desk:
                 proof = verify.request(chosen.id, digests=Digests(wants["digests"]), prune_job_id=None)
                 return Wanted(new=self.job(request, JobKind.VERIFY, proof))
             case Ask.CHECK:
-                return Wanted(new=self.job(request, JobKind.CHECK, {}))
+                return Wanted(new=self.job(request, JobKind.CHECK, check.request()))
 
     def job(self, request: Request, kind: JobKind, asked: dict[str, object]) -> NewJob:
         return NewJob(

@@ -30,7 +30,7 @@ FAIL = "import sys; sys.exit('error: the catalog is newer than this version')"
 @contextmanager
 def up(folder: Path, *, cli: str = "", beat: str = LIVE, **given: str) -> Generator[subprocess.Popen[bytes]]:
     """`up` in a folder, its output in the file `out`."""
-    for room, program in (("cli", cli), ("workers", LIVE), ("beat", beat)):
+    for room, program in (("cli", cli), ("workers", LIVE), ("beat", beat), ("bus", LIVE)):
         (folder / room).mkdir()
         (folder / room / "__init__.py").touch()
         (folder / room / "__main__.py").write_text(program)
@@ -79,7 +79,7 @@ def test_ctrl_c_ends_everything_with_status_0(tmp_path: Path) -> None:
         text = output_once(tmp_path, is_up)
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE_SECONDS) == 0
-    names = ("PostgreSQL", "Valkey", "SeaweedFS", "worker-1", "beat")
+    names = ("PostgreSQL", "Valkey", "SeaweedFS", "worker-1", "beat", "bus")
     pids = [pid for name in names for pid in pids_of(name, text)]
     assert len(pids) == len(names)
     assert all(is_gone(pid) for pid in pids)
