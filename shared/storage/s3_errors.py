@@ -41,6 +41,8 @@ _CONFLICT = Failure(Busy, "storage_conflict")
 _DOWN = Failure(Unreachable, "storage_unreachable", "the server fails by itself: look at its log")
 _SILENT = Failure(Unreachable, "storage_unreachable", "check AWS_ENDPOINT_URL_S3 and the network")
 _EXPIRED = Failure(Transient, "credentials_expired", "renew the session behind AWS_SESSION_TOKEN")
+# A server under load says so too, of a request that it has kept waiting: the next one is signed anew.
+_SKEWED = Failure(Transient, "clock_skewed", "set this machine's clock (NTP)")
 _NO_KEY = Failure(
     Misconfigured,
     "credentials_missing",
@@ -64,7 +66,7 @@ SAID_BY_SERVER: Mapping[str, Failure] = {
     "403": _DENIED,
     "InvalidAccessKeyId": Failure(Refused, "access_key_unknown", "correct AWS_ACCESS_KEY_ID"),
     "SignatureDoesNotMatch": Failure(Refused, "secret_key_wrong", "correct AWS_SECRET_ACCESS_KEY"),
-    "RequestTimeTooSkewed": Failure(Misconfigured, "clock_skewed", "set this machine's clock (NTP)"),
+    "RequestTimeTooSkewed": _SKEWED,
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,

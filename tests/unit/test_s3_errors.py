@@ -32,7 +32,7 @@ SAID = [
     ("403", 403, Refused, "access_denied"),
     ("InvalidAccessKeyId", 403, Refused, "access_key_unknown"),
     ("SignatureDoesNotMatch", 403, Refused, "secret_key_wrong"),
-    ("RequestTimeTooSkewed", 403, Misconfigured, "clock_skewed"),
+    ("RequestTimeTooSkewed", 403, Transient, "clock_skewed"),
     ("ExpiredToken", 400, Transient, "credentials_expired"),
     ("ExpiredTokenException", 400, Transient, "credentials_expired"),
     ("TokenRefreshRequired", 400, Transient, "credentials_expired"),
