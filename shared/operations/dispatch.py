@@ -45,7 +45,8 @@ def reap(fleet: Fleet, job_id: str | None = None) -> int:
     """Find jobs that do not move, fence their lost workers out, and ring again; how many."""
     with fleet.catalog.transaction() as tx:
         expired = tx.jobs.expire()
-        for job in expired:
+        # In one order for all who do this: each event locks its database's row.
+        for job in sorted(expired, key=lambda job: job.database):
             data = events.data_of(job)
             tx.outbox.add(f"{job.kind}.{job.state}", database=job.database, job_id=job.id, data=data)
         stuck = tx.jobs.reap(job_id)

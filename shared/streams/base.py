@@ -114,11 +114,3 @@ def number_of(entry_id: str) -> tuple[int, int]:
 def next_id(entry_id: str) -> str:
     milliseconds, number = number_of(entry_id)
     return f"{milliseconds}-{number + 1}"
-
-
-def previous_id(entry_id: str) -> str | None:
-    """None before the very first."""
-    milliseconds, number = number_of(entry_id)
-    if number:
-        return f"{milliseconds}-{number - 1}"
-    return f"{milliseconds - 1}-{2**64 - 1}" if milliseconds else None
