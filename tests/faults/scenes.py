@@ -1,0 +1,178 @@
+"""What each kind of job is asked for, and what may be true when it is over: one function per kind.
+
+A kind without a function here fails the run: so none lands without being broken at every point.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from shared.domain.ids import new_snapshot_id
+from shared.domain.job import SAGAS, Job, JobKind, JobState, NewJob
+from shared.domain.snapshot import Reason
+from shared.operations import requests, schedule, verify
+from tests.faults.promises import assert_world
+from tests.faults.shop import Content
+from tests.faults.world import NAME, World, new_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A world made ready for one job: what is live now, and what will be if it succeeds."""
+
+    world: World
+    kind: JobKind
+    before: Content
+    after: Content
+    ask: Callable[[], str] = field(repr=False)
+
+    def assert_over(self, job: Job, *, expected: JobState = JobState.SUCCEEDED) -> None:
+        """It ended so, the content is the one that this means, and every promise holds."""
+        assert job.state is expected, (job.state, job.error, job.attempts)
+        content = self.after if expected is JobState.SUCCEEDED else self.before
+        assert_world(self.world, contents=[content])
+
+    def assert_either(self, job: Job) -> None:
+        """It ended, as this or that; the content is the one that its end means."""
+        undone = {JobState.CANCELLED, SAGAS[self.kind].ends_undone}
+        assert job.state in undone | {JobState.SUCCEEDED}, (job.state, job.error)
+        content = self.after if job.state is JobState.SUCCEEDED else self.before
+        assert_world(self.world, contents=[content])
+
+
+def submit(world: World, kind: JobKind, request: Mapping[str, Any], *, key: str | None = None) -> str:
+    job_id = new_key()
+    new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=key or job_id)
+    return requests.submit(world.fleet, new).job.id
+
+
+def ask_snapshot(world: World) -> str:
+    request = requests.snapshot_request(
+        snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
+        prune_job_id=new_key(),
+        verify_job_id=new_key(),
+        reason=Reason.MANUAL,
+        labels={},
+    )
+    return submit(world, JobKind.SNAPSHOT, request)
+
+
+def ask_restore(world: World, snapshot_id: str | None = None) -> str:
+    safeguard_id = new_snapshot_id(datetime.now(UTC), uuid.uuid4()) if world.safeguarded else None
+    request = requests.restore_request(snapshot_id=snapshot_id or world.golden_id, safeguard_id=safeguard_id)
+    return submit(world, JobKind.RESTORE, request)
+
+
+def ask_verify(world: World, snapshot_id: str) -> str:
+    return submit(world, JobKind.VERIFY, verify.request(snapshot_id, prune_job_id=None))
+
+
+def ask_undo(world: World, restored: str) -> str:
+    key = new_key()
+    return requests.undo(world.fleet, restored, job_id=key, idempotency_key=key).job.id
+
+
+def golden(world: World) -> None:
+    """The snapshot that every restore brings back; pinned, so that no retention takes it."""
+    world.golden = world.shop.write()
+    job = world.ended(ask_snapshot(world))
+    assert job.state is JobState.SUCCEEDED, job.error
+    world.golden_id = str(job.request["snapshot_id"])
+    requests.pin(world.fleet, world.golden_id, pinned=True)
+    world.restored = None
+
+
+def parked_goes(world: World) -> None:
+    """The undo windows of former cases are over."""
+    with world.fleet.catalog.engine.begin() as connection:
+        connection.execute(text("update parked set expires_at = now() - interval '1 s'"))
+    schedule.housekeeping(world.fleet)
+    world.restored = None
+
+
+def snapshot(world: World) -> Scene:
+    content = world.shop.refill()
+    return Scene(
+        world=world, kind=JobKind.SNAPSHOT, before=content, after=content, ask=lambda: ask_snapshot(world)
+    )
+
+
+def restore(world: World) -> Scene:
+    parked_goes(world)
+    before = world.shop.write()
+    return Scene(
+        world=world, kind=JobKind.RESTORE, before=before, after=world.golden, ask=lambda: ask_restore(world)
+    )
+
+
+def undo(world: World) -> Scene:
+    """Of a restore whose two contents change places with every undo that succeeds."""
+    if world.restored is None or world.shop.content() not in world.restored[1]:
+        parked_goes(world)
+        before = world.shop.write()
+        job = world.ended(ask_restore(world))
+        assert job.state is JobState.SUCCEEDED, job.error
+        world.restored = (job.id, (before, world.golden))
+    restored, contents = world.restored
+    live = world.shop.content()
+    (other,) = [content for content in contents if content != live]
+    return Scene(
+        world=world, kind=JobKind.UNDO, before=live, after=other, ask=lambda: ask_undo(world, restored)
+    )
+
+
+def prune(world: World) -> Scene:
+    """Where exactly one snapshot goes, and chunks of its own with it."""
+    world.keep = 100
+    content = world.shop.refill()
+    for _ in range(3 - min(3, len(world.loose()))):
+        job = world.ended(ask_snapshot(world))
+        assert job.state is JobState.SUCCEEDED, job.error
+        world.shop.refill()
+    content = world.shop.content()
+    world.a_day_passes()
+    world.keep = 2
+    world.note_what_stays()
+    return Scene(
+        world=world,
+        kind=JobKind.PRUNE,
+        before=content,
+        after=content,
+        ask=lambda: submit(world, JobKind.PRUNE, {}),
+    )
+
+
+def prove(world: World) -> Scene:
+    """Of the golden snapshot, which the live database is no more."""
+    content = world.shop.write()
+    return Scene(
+        world=world,
+        kind=JobKind.VERIFY,
+        before=content,
+        after=content,
+        ask=lambda: ask_verify(world, world.golden_id),
+    )
+
+
+SCENES: Mapping[JobKind, Callable[[World], Scene]] = {
+    JobKind.SNAPSHOT: snapshot,
+    JobKind.VERIFY: prove,
+    JobKind.RESTORE: restore,
+    JobKind.UNDO: undo,
+    JobKind.PRUNE: prune,
+}
+
+
+def tidy(world: World) -> None:
+    """Retention takes all but two, so that a long run does not fill the world with snapshots."""
+    world.a_day_passes()
+    world.keep = 2
+    world.note_what_stays()
+    job = world.ended(submit(world, JobKind.PRUNE, {}))
+    assert job.state is JobState.SUCCEEDED, job.error
