@@ -37,9 +37,16 @@ def take(run: StepRun) -> Outcome:
     taking = taking_of(run)
     with told():
         # Copied once only: a manifest is written once, and after a second copy it would be another one.
-        if "seconds" not in run.data(STEP):
+        if run.data(STEP).get("seconds") is None:
             snapshot.take(run, taking)
-        sealed = sealing.close(run, taking)
+        try:
+            sealed = sealing.close(run, taking)
+        except sealing.ChunksLost:
+            # Once more, and nothing of the first copy may be taken for one of the second.
+            run.record(seconds=None)
+            sealing.take_back(run, taking)
+            snapshot.take(run, taking)
+            sealed = sealing.close(run, taking)
 
     def record(tx: Transaction) -> None:
         sealed.record(tx)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.domain.evidence import Evidence
@@ -25,13 +27,34 @@ from shared.domain.manifest import (
 from shared.domain.parts import PartSpec
 from shared.errors import Damaged, NotFound
 from shared.operations import suspecting, verify
-from shared.operations.saga import Outcome, StepRun
+from shared.operations.saga import Outcome, StartOver, StepRun
 from shared.operations.taking import Taking
+
+log = structlog.get_logger(__name__)
+
+
+MENDED_AT_MOST = 2
+"""How often one snapshot copies again what storage has lost of it; a storage that goes on losing is not trusted."""
+
+
+class ChunksLost(Damaged):
+    """Storage does not hold what was put there. It is distrusted by now: a second copy stores it again."""
 
 
 def seal(run: StepRun) -> Outcome:
     """Make a snapshot job's snapshot count, and ask for what comes after it."""
-    sealed = close(run, Taking.asked_for(run.job))
+    taking = Taking.asked_for(run.job)
+    try:
+        sealed = close(run, taking)
+    except ChunksLost as exc:
+        mended = int(run.data("seal").get("mended", 0))
+        if mended >= MENDED_AT_MOST:
+            raise
+        log.warning("chunks_lost", error=exc.message)
+        run.record(mended=mended + 1)
+        # A former run may have written it, and a second copy makes another one.
+        take_back(run, taking)
+        raise StartOver(taking.step) from exc
 
     def record(tx: Transaction) -> None:
         sealed.record(tx)
@@ -50,7 +73,10 @@ class Sealing:
 
 
 def close(run: StepRun, taking: Taking) -> Sealing:
-    """Compare every chunk with what storage says, and write the manifest. The same again if repeated."""
+    """Compare every chunk with what storage says, and write the manifest. The same again if repeated.
+
+    Raises ChunksLost before it has written anything.
+    """
     manifest, new_bytes, seconds = assemble(run, taking)
     began = time.monotonic()
     wrong: dict[str, str] = {}
@@ -64,10 +90,10 @@ def close(run: StepRun, taking: Taking) -> Sealing:
         with run.fleet.catalog.transaction() as tx:
             tx.chunks.distrust(run.job.database, wrong)
         sha256, trouble = next(iter(wrong.items()))
-        raise Damaged(
+        raise ChunksLost(
             f"{len(wrong)} stored objects are not as they were put; chunk {sha256} {trouble}",
             code="chunk_damaged",
-            hint="take another snapshot: it stores them again",
+            hint="does the storage keep what it is given? another snapshot stores them again",
         )
     failpoints.reach("seal.checked")
     suspicion = suspecting.of(run.fleet, manifest)

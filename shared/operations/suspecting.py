@@ -13,6 +13,7 @@ from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.domain.suspicion import Contents
 from shared.errors import NotFound, Refused
+from shared.operations import standing
 from shared.operations.fleet import Fleet
 
 log = structlog.get_logger(__name__)
@@ -104,6 +105,7 @@ def accept(fleet: Fleet, snapshot_id: str) -> Snapshot:
                 _, sentences = compare(tx, each, contents(tx, each))
                 tx.snapshots.suspect(each.id, sentences)
         accepted = tx.snapshots.get(snapshot_id)
+    standing.keep(fleet, found.database)
     return accepted or found
 
 

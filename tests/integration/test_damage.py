@@ -13,6 +13,7 @@ from embedded.postgres import Postgres
 from shared.domain.job import Job, JobState
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import SnapshotState
+from shared.operations.sealing import MENDED_AT_MOST
 from shared.postgres.dsn import Dsn
 from shared.storage.base import Capabilities, Stat, Storage
 from shared.storage.folder import FolderStorage
@@ -75,15 +76,11 @@ def objects(manifest: Manifest) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "step", "code"),
-    [
-        ("archive", "create", "chunk_damaged"),
-        ("part", "load", "chunk_damaged"),
-        ("manifest", "plan", "manifest_damaged"),
-    ],
+    ("kind", "code"),
+    [("archive", "chunk_damaged"), ("part", "chunk_damaged"), ("manifest", "manifest_damaged")],
 )
 def test_a_damaged_object_ends_a_restore_and_the_live_database_never_knows(  # noqa: PLR0917 - the case and its fixtures
-    kind: str, step: str, code: str, url: str, inline: Inline, folder: Path, postgres: Postgres
+    kind: str, code: str, url: str, inline: Inline, folder: Path, postgres: Postgres
 ) -> None:
     fleet = inline(url)
     manifest = fleet.manifest(succeeded(fleet.snapshot()))
@@ -94,10 +91,32 @@ def test_a_damaged_object_ends_a_restore_and_the_live_database_never_knows(  # n
             damage(harmed)
             job = fleet.restore()
             refused(job, code)
-            assert job.step == step
+            assert job.step == "plan"
             application.execute("select 1")
             harmed.write_bytes(whole)
     succeeded(fleet.restore())
+
+
+@pytest.mark.parametrize(("kind", "step"), [("archive", "create"), ("part", "load")])
+def test_an_object_damaged_after_the_plan_ends_the_restore_too(  # noqa: PLR0917 - the case and its fixtures
+    kind: str, step: str, url: str, inline: Inline, folder: Path, postgres: Postgres
+) -> None:
+    fleet = inline(url)
+    manifest = fleet.manifest(succeeded(fleet.snapshot()))
+    harmed = folder / objects(manifest)[kind]
+    whole = harmed.read_bytes()
+    with nothing_changes(postgres, Dsn.parse(url).dbname):
+        for damage in DAMAGES:
+
+            def harm(_job: Job, at: str, damage: Damage = damage) -> None:
+                if at == "create":
+                    damage(harmed)
+
+            fleet.before = harm
+            job = fleet.restore(snapshot_id=manifest.id)
+            refused(job, "chunk_damaged")
+            assert job.step == step
+            harmed.write_bytes(whole)
 
 
 def test_a_manifest_in_the_place_of_another_is_found(
@@ -125,15 +144,14 @@ def test_a_mirror_gives_back_what_its_folder_lost(
     fill(url, "drop table large")
     succeeded(fleet.restore())
     assert_same(fingerprint(postgres, Dsn.parse(url).dbname), before)
-    # The next copy finds it at its seal, the one after that has mended it.
-    assert fleet.snapshot().state is JobState.FAILED
+    # The next copy finds it at its seal, and mends it.
     succeeded(fleet.snapshot())
     for key in (objects(manifest)["archive"], objects(manifest)["part"]):
         assert (folder / key).read_bytes() == in_s3.get(key)
 
 
 @pytest.mark.parametrize("damage", [flipped, missing])
-def test_an_object_damaged_before_the_seal_fails_the_snapshot_and_the_next_one_stores_it_again(
+def test_an_object_damaged_before_the_seal_is_stored_again_by_the_same_snapshot(
     damage: Damage, url: str, inline: Inline, folder: Path, postgres: Postgres
 ) -> None:
     fleet = inline(url)
@@ -141,20 +159,61 @@ def test_an_object_damaged_before_the_seal_fails_the_snapshot_and_the_next_one_s
 
     def harm(_job: Job, step: str) -> None:
         if step == "seal" and not harmed:
-            harmed.append(max((folder / NAME / "chunks").rglob("*/*"), key=lambda path: path.stat().st_size))
+            harmed.append(largest_chunk(folder))
             damage(harmed[0])
 
     fleet.before = harm
     with nothing_changes(postgres, Dsn.parse(url).dbname):
-        job = fleet.snapshot()
-        refused(job, "chunk_damaged", harmed[0].name)
-        assert [s.state for s in fleet.snapshots()] == [SnapshotState.FAILED]
-        assert not (folder / NAME / "snapshots").exists()
         succeeded(fleet.snapshot())
+    assert [s.state for s in fleet.snapshots()] == [SnapshotState.SEALED]
     before = fingerprint(postgres, Dsn.parse(url).dbname)
     fill(url, "drop table large, small")
     succeeded(fleet.restore())
     assert_same(fingerprint(postgres, Dsn.parse(url).dbname), before)
+
+
+def largest_chunk(folder: Path) -> Path:
+    return max((folder / NAME / "chunks").rglob("*/*"), key=lambda path: path.stat().st_size)
+
+
+def test_a_storage_that_goes_on_losing_fails_the_snapshot_in_the_end_and_leaves_nothing(
+    url: str, inline: Inline, folder: Path
+) -> None:
+    fleet = inline(url)
+    seals: list[Path] = []
+
+    def lose(_job: Job, step: str) -> None:
+        if step == "seal":
+            seals.append(largest_chunk(folder))
+            seals[-1].unlink()
+
+    fleet.before = lose
+    job = fleet.snapshot()
+    refused(job, "chunk_damaged", seals[0].name)
+    assert len(seals) == MENDED_AT_MOST + 1
+    assert [s.state for s in fleet.snapshots()] == [SnapshotState.FAILED]
+    assert not (folder / NAME / "snapshots").exists()
+    fleet.before = lambda _job, _step: None
+    succeeded(fleet.snapshot())
+
+
+def test_a_manifest_of_a_seal_that_was_killed_makes_way_for_that_of_the_second_copy(
+    url: str, inline: Inline, folder: Path
+) -> None:
+    fleet = inline(url)
+    times: list[str] = []
+
+    def harm(job: Job, step: str) -> None:
+        if step == "seal" and not times:
+            times.append(step)
+            path = folder / manifest_key(NAME, str(job.request["snapshot_id"]))
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"of a first run, killed before it was told of")
+            largest_chunk(folder).unlink()
+
+    fleet.before = harm
+    manifest = fleet.manifest(succeeded(fleet.snapshot()))
+    assert all(fleet.fleet.repository.check_chunk(NAME, c) is None for c in manifest.distinct_chunks.values())
 
 
 class Tripwire:

@@ -14,6 +14,7 @@ from shared.domain.job import Job, JobState
 from shared.domain.snapshot import Reason, SnapshotState
 from shared.operations import requests
 from shared.postgres.dsn import Dsn
+from shared.storage.base import Stat
 from shared.storage.folder import FolderStorage
 from tests.integration.comparison import assert_same, connect, fingerprint, nothing_changes
 from tests.integration.conftest import Inline
@@ -163,3 +164,32 @@ def test_where_nothing_is_replaced_nothing_is_taken(url: str, inline: Inline) ->
         owner.execute(f"drop database {dsn.dbname}")
     assert succeeded(fleet.restore(safeguard=True)).result["safeguard"] is None
     assert safeguards(fleet) == []
+
+
+class Losing(FolderStorage):
+    """Has lost one chunk when it is asked for it for the first time."""
+
+    armed = False
+
+    def head(self, key: str) -> Stat:
+        if self.armed:
+            self.armed = False
+            self.delete(key)
+        return super().head(key)
+
+
+def test_a_chunk_that_storage_lost_is_stored_again_by_the_same_safety_snapshot(
+    url: str, postgres: Postgres, inline: Inline, folder: Path
+) -> None:
+    storage = Losing(folder)
+    fleet = inline(url, storage=storage)
+    succeeded(fleet.snapshot())
+    live = fingerprint(postgres, Dsn.parse(url).dbname)
+
+    def arm(_job: Job, step: str) -> None:
+        storage.armed = step == "safeguard"
+
+    fleet.before = arm
+    restored = succeeded(fleet.restore(safeguard=True))
+    succeeded(fleet.restore(snapshot_id=restored.result["safeguard"]))
+    assert_same(fingerprint(postgres, Dsn.parse(url).dbname), live)

@@ -33,6 +33,7 @@ def test_it_is_read_by_the_hash_of_its_raw_bytes(repository: Repository) -> None
 
 def test_it_is_found_as_it_is_stored_now(repository: Repository) -> None:
     assert repository.look_for(NAME, [AS_RECORDED]) == ([AGAIN.chunk], [])
+    assert repository.check_chunk(NAME, AS_RECORDED) is None
 
 
 def test_one_that_is_missing_is_lost(repository: Repository) -> None:
@@ -48,3 +49,4 @@ def test_damage_is_still_found(repository: Repository, damage: object) -> None:
     with pytest.raises(Damaged):
         list(repository.read_chunk(NAME, AS_RECORDED))
     assert repository.look_for(NAME, [AS_RECORDED]) == ([], [AS_RECORDED])
+    assert repository.check_chunk(NAME, AS_RECORDED) is not None
