@@ -39,7 +39,7 @@ def check(
 ) -> None:
     """Look over a database, its snapshots, the repository, and what jobs have left behind.
 
-    Ends with 8 where something will hurt one day, and with 9 where something hurts now.
+    Ends with 9 where something will hurt one day, and with 10 where something hurts now.
     """
     if apply is not None and not fix:
         raise Usage("--apply does what --fix has shown", hint="snapfleet check --fix --apply ID")

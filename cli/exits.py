@@ -8,9 +8,12 @@ DONE = 0
 FAILED = 1
 USAGE = 2
 NO_SNAPSHOT = 7
-WARNED = 8
-BROKEN = 9
+WARNED = 9
+BROKEN = 10
 NOT_PROVEN = 8
+CHECKS_FAILED = 120
+NOT_BACK = 121
+NOT_BEGUN = 122
 INTERRUPTED = 130
 
 MEANINGS = {
@@ -25,6 +28,9 @@ MEANINGS = {
     WARNED: "a check found what will hurt one day",
     BROKEN: "a check found what hurts now",
     NOT_PROVEN: "not proven: what was restored or stored is not the snapshot",
+    CHECKS_FAILED: "guard: the checks failed, the snapshot is back",
+    NOT_BACK: "guard: the snapshot is not back",
+    NOT_BEGUN: "guard: nothing was begun",
     INTERRUPTED: "interrupted; a job goes on",
 }
 

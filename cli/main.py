@@ -22,6 +22,7 @@ from cli import (
     embedding,
     emergency,
     exits,
+    guarding,
     jobs,
     output,
     restores,
@@ -69,6 +70,7 @@ ORDER = (
     "emergency",
     "bootstrap",
     "unblock",
+    "guard",
     "prune",
     "check",
     "jobs",
@@ -98,6 +100,7 @@ def make_app() -> typer.Typer:
     app.command()(bootstrapping.bootstrap)
     app.command()(bootstrapping.unblock)
     app.command()(checks.check)
+    app.command(context_settings=guarding.TAKES_A_COMMAND)(guarding.guard)
     app.command()(catalog.adopt)
     app.command()(jobs.jobs)
     app.command()(bus.bus)

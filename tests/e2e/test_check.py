@@ -17,7 +17,7 @@ def test_a_check_ends_with_what_is_worst_and_a_fix_does_what_it_showed(site: Sit
         shop.execute("create unlogged table cache (id int)")
     try:
         looked = site.run("check", site.name, "--fix")
-        assert looked.status == 8, looked
+        assert looked.status == 9, looked
         assert "side_database" in looked.out
         assert "unlogged_table" in looked.out
         command = looked.out.splitlines()[-1].removeprefix("do it: snapfleet ").split()
@@ -34,7 +34,7 @@ def test_a_check_ends_with_what_is_worst_and_a_fix_does_what_it_showed(site: Sit
             admin.execute("insert into c values (1)")
         broken = site.run("check", "--json")
         (record,) = broken.json
-        assert (broken.status, record["worst"], record["fixes"]) == (9, "error", [])
+        assert (broken.status, record["worst"], record["fixes"]) == (10, "error", [])
         assert [(f["code"], f["subject"]) for f in record["findings"] if f["severity"] == "error"] == [
             ("orphan_rows", "public.c: c_id_fkey")
         ]
