@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 SETUP ?= $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check bench-workers bench-memory build lock clean
+.PHONY: help setup demo up test check bus-burst round-trips-large bench-workers bench-memory build lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(SETUP)  ## make the virtual environment, everything pinned by hash
 
@@ -39,6 +39,9 @@ check: $(SETUP)  ## formatter, linter, types, import rules, installed packages
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/uv pip check --quiet --python $(BIN)/python
+
+round-trips-large: $(SETUP)  ## 10,000 tables, 50,000 large objects, rows of 900 MB, there and back (ARGS="--major 15")
+	@$(BIN)/python -m tests.large $(ARGS)
 
 bench-workers: $(SETUP)  ## is the copy faster with two workers than with one? (ARGS="--rounds 3")
 	@$(BIN)/python -m benchmarks.two_workers $(ARGS)

@@ -16,7 +16,7 @@ from shared.errors import Busy, NotFound, Permanent, Refused, SnapfleetError, Tr
 from shared.postgres import process
 from shared.postgres.credentials import environment, private_pgpass
 from shared.postgres.dsn import Dsn
-from shared.postgres.failures import NAME_NOT_FOUND_HINT
+from shared.postgres.failures import LIMITS, NAME_NOT_FOUND_HINT
 from shared.postgres.process import ToolFailed
 from shared.postgres.tools import Tools
 
@@ -71,6 +71,7 @@ FAILURES: Final[tuple[tuple[str, type[SnapfleetError], str, str | None], ...]] =
     (r"server closed the connection|connection to server was lost", Unreachable, "source_unreachable", None),
     (r"could not receive data|no connection to the server", Unreachable, "source_unreachable", None),
     (r"database system is (starting up|shutting down|in rec)", Unreachable, "source_unreachable", None),
+    *LIMITS,
     # Before what names rights and vanished objects: it tells of a function in what is restored.
     (
         r"ERROR: .* does not exist(?:\n.*)*?\nCONTEXT: .*\bfunction\b",

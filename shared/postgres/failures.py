@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -50,15 +51,35 @@ FAILURES: dict[str, tuple[type[SnapfleetError], str, str | None]] = {
     "XX000": (Transient, "schema_changed", "an object vanished while it was read: DDL was running"),
 }
 
+# What some SQLSTATEs share with other failures and only the server's words tell: for both drivers and the
+# tools. The first one counts.
+LIMITS: tuple[tuple[str, type[SnapfleetError], str, str], ...] = (
+    (
+        "invalid memory alloc request size|Cannot enlarge string buffer|string buffer exceeds",
+        Refused,
+        "row_too_large",
+        "PostgreSQL holds 1 GB of a row, in which bytea as text is twice as long: keep it away from enums and domains",
+    ),
+    (
+        "out of shared memory",
+        Refused,
+        "too_many_locks",
+        "raise max_locks_per_transaction on the server: a snapshot locks every table, a restore makes every one",
+    ),
+)
+
 
 def failure(sqlstate: str | None, message: str, where: str) -> SnapfleetError:
     """The error for an SQLSTATE; the beginning of what the server says is kept, for it names the object."""
     # A value that it quotes may have a hundred thousand digits.
     text = " ".join(message.split())[:MESSAGE_CHARACTERS] or "the connection was lost"
+    for pattern, kind, code, hint in LIMITS:
+        if re.search(pattern, message):
+            return kind(f"{where}: {text}", code=code, hint=hint)
     for key in (sqlstate or "", (sqlstate or "")[:2]):
         if key in FAILURES:
-            kind, code, hint = FAILURES[key]
-            return kind(f"{where}: {text}", code=code, hint=hint)
+            found, code, advice = FAILURES[key]
+            return found(f"{where}: {text}", code=code, hint=advice)
     if sqlstate is None:
         return unreachable(text, where)
     return Permanent(f"{where}: {text} (SQLSTATE {sqlstate})", code="postgres_error")

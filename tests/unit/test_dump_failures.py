@@ -62,6 +62,12 @@ ROWS: list[tuple[str, type[SnapfleetError], str]] = [
         "name_not_found",
     ),
     (
+        "pg_dump: detail: Error message from server: ERROR:  invalid memory alloc request size 1800000003",
+        Refused,
+        "row_too_large",
+    ),
+    ("pg_dump: error: query failed: ERROR:  out of shared memory", Refused, "too_many_locks"),
+    (
         'pg_restore: error: could not execute query: ERROR:  extension "postgis" is not available\nDETAIL:  Could not open extension control file.',
         Refused,
         "extension_missing",
