@@ -21,13 +21,6 @@ def in_rows(recorded: Mapping[str, int], found: Mapping[str, int]) -> Iterator[s
             yield f"{name} has {found.get(name, 'no')} rows instead of {recorded.get(name, 'none')}"
 
 
-def in_content(recorded: Mapping[str, str], found: Mapping[str, str | None]) -> Iterator[str]:
-    """By table, where digests are there on both sides."""
-    for name, digest in sorted(recorded.items()):
-        if found.get(name) not in {digest, None}:
-            yield f"{name} has rows that are not those that were recorded"
-
-
 def in_position(recorded: SequencePosition, found: SequencePosition, *, ascending: bool) -> Iterator[str]:
     """A sequence may be further than recorded, for it moves outside of transactions; never behind."""
     sign = 1 if ascending else -1

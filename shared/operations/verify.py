@@ -17,7 +17,7 @@ from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests, VerifyPolicy, is_due
 from shared.domain.snapshot import Snapshot
 from shared.errors import Damaged, NotFound, Refused
-from shared.operations import preflight, proving, side, source, stored
+from shared.operations import preflight, proving, side, source, standing, stored
 from shared.operations.fleet import Fleet
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres import inspection
@@ -70,6 +70,7 @@ def refute(fleet: Fleet, snapshot: Snapshot, damaged: Collection[str]) -> None:
         tx.snapshots.judge(snapshot.id, matched=False)
         data = {"snapshot_id": snapshot.id, "damaged_objects": sorted(damaged)}
         tx.outbox.add("verify.refuted", database=snapshot.database, job_id=None, data=data)
+    standing.keep(fleet, snapshot.database)
 
 
 def plan(run: StepRun) -> Outcome:
