@@ -14,6 +14,7 @@ from shared.domain.parts import CopyFormat
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import assert_same, connect, fingerprint
 from tests.integration.conftest import Inline
+from tests.integration.inline_fleet import refused
 from tests.integration.test_round_trip import fill, succeeded
 
 Maker = Callable[..., str]
@@ -83,6 +84,25 @@ def test_bytes_that_are_no_text_come_back_from_sql_ascii(
         session.execute(b'update "\xc3\xa9text" set "\xc3\xa9" = E\'\\xff\\xfe\\xc3\' where n % 3 = 0')
         session.execute(b"insert into \"\xc3\xa9small\" values (E'\\xff\\xfe\\xc3')")
     assert {table for table, _ in assert_it_comes_back(postgres, url, inline)} == {"ébin", "étext"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'create table "\xff" (n int)',
+        b'create table t ("\xc3" int)',
+        b'create schema "a\xe9"; create table "a\xe9".t (n int)',
+        b'create sequence "\xff"',
+    ],
+)
+def test_a_name_that_is_no_text_is_refused(
+    bad: bytes, postgres: Postgres, database: Maker, inline: Inline
+) -> None:
+    url = made(postgres, database(), "encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'")
+    with psycopg.connect(url, autocommit=True, client_encoding="SQL_ASCII") as session:
+        session.execute("create table fine as select generate_series(1, 300000) n")
+        session.execute(bad)
+    refused(inline(url).snapshot(), "name_not_utf8")
 
 
 def test_a_database_of_the_builtin_provider_comes_back(

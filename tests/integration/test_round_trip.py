@@ -81,7 +81,9 @@ def test_an_empty_database_comes_back(database: Maker, postgres: Postgres, inlin
     assert fleet.manifest(taken).tables == ()
 
 
-def test_two_thousand_small_tables_come_back(database: Maker, postgres: Postgres, inline: Inline) -> None:
+def test_two_thousand_small_tables_and_large_objects_come_back(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
     url = database()
     for first in range(0, 2000, 500):  # a lock for each table, until the transaction ends
         fill(
@@ -91,6 +93,10 @@ def test_two_thousand_small_tables_come_back(database: Maker, postgres: Postgres
                 if i % 10 = 0 then execute format('alter table t%s add id serial primary key', i); end if;
             end loop; end $$""",
         )
+    fill(
+        url,
+        "select lo_from_bytea(0, convert_to('object ' || n, 'UTF8')) from generate_series(1, 2000) n",
+    )
     fleet, taken = comes_back(postgres, url, inline)
     counts = fleet.manifest(taken).tables
     assert (len(counts), {count.row_count for count in counts}) == (2000, {1})
