@@ -104,9 +104,11 @@ class Story:
     def restore_newest(self, database: str) -> Done:
         with self._screen.phase("Restore") as phase:
             newest = requests.choose_snapshot(self._fleet, database, snapshot_id=None, at=None)
-            request = {"snapshot_id": newest.id, "to": None, "as_superuser": False}
+            request = requests.restore_request(
+                snapshot_id=newest.id, safeguard_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4())
+            )
             done = self._finished(phase, JobKind.RESTORE, database, request)
-            phase.outcome = "loaded beside, every row counted, swapped in"
+            phase.outcome = "damage kept as a snapshot; loaded beside, compared, swapped in"
         return done
 
     def _finished(self, phase: Phase, kind: JobKind, database: str, request: Mapping[str, object]) -> Done:
