@@ -76,6 +76,9 @@ class Source:
     ctype: str
     locale: str | None
     collation_version: str | None
+    icu_rules: str | None = None
+    tablespace: str | None = None
+    """None: the server's default, or not known of a snapshot of an earlier release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ class Properties:
     grants: tuple[Grant, ...] | None
     """None: the ACL was never changed from PostgreSQL's default."""
     settings: tuple[Setting, ...]
+    is_template: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import psycopg
+import structlog
 from psycopg import sql
 
 from shared import failpoints
@@ -21,6 +22,8 @@ from shared.domain.manifest import Grant, Properties, Source
 from shared.errors import Busy, NotFound, Refused
 from shared.postgres import inspection
 from shared.postgres.session import Session
+
+log = structlog.get_logger(__name__)
 
 OURS = "snapfleet_"
 """Databases that we create and may drop begin with this; no other is ever dropped."""
@@ -100,16 +103,36 @@ def create(session: Session, name: str, *, like: Source, owner: str) -> None:
         if like.locale and like.locale_provider in LOCALE_OPTION:
             option = sql.SQL(LOCALE_OPTION[like.locale_provider])
             options.append(sql.SQL("{} {}").format(option, sql.Literal(like.locale)))
+        if like.icu_rules:
+            options.append(sql.SQL("icu_rules {}").format(sql.Literal(like.icu_rules)))
+    if like.tablespace is not None and may_use(session, like.tablespace):
+        options.append(sql.SQL("tablespace {}").format(sql.Identifier(like.tablespace)))
     statement = sql.SQL("create database {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options))
     session.execute(statement)
+
+
+def may_use(session: Session, tablespace: str) -> bool:
+    """Whether it is there and we may create something in it."""
+    query = (
+        "select exists (select 1 from pg_catalog.pg_tablespace where spcname = %(name)s"
+        " and pg_catalog.has_tablespace_privilege(oid, 'create')) as usable"
+    )
+    usable = bool(inspection.row(session, query, name=tablespace)["usable"])
+    if not usable:
+        log.warning("tablespace_not_kept", tablespace=tablespace)
+    return usable
 
 
 def drop(session: Session, name: str) -> None:
     """Drop one of our own databases, with whoever is in it; nothing happens when it is gone."""
     if not name.startswith(OURS):
         raise Refused(f"{name!r} is not one of ours to drop", code="not_ours")
-    oid = oid_of(session, name)
-    if oid is not None:
+    query = "select datistemplate as is_template from pg_catalog.pg_database where datname = %s"
+    found = session.execute(query, [name]).fetchone()
+    if found is not None:
+        if found["is_template"]:  # the live one was: now it is parked, and a template cannot be dropped
+            no_template = sql.SQL("alter database {} is_template false")
+            session.execute(no_template.format(sql.Identifier(name)))
         # A parked database accepts no sessions, and a drop needs none.
         session.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
@@ -124,6 +147,7 @@ def apply(session: Session, name: str, properties: Properties) -> None:
     run("alter database {} owner to {}", sql.Identifier(properties.owner))
     run("comment on database {} is {}", sql.Literal(properties.comment))
     run("alter database {} connection limit {}", sql.Literal(properties.connection_limit))
+    run("alter database {} is_template {}", sql.Literal(properties.is_template))
     run("alter database {} reset all")
     for setting in properties.settings:
         target = sql.SQL("database {}").format(database)

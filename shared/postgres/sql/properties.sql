@@ -2,6 +2,7 @@
 select pg_catalog.pg_get_userbyid(d.datdba) as owner,
        pg_catalog.shobj_description(d.oid, 'pg_database') as comment,
        d.datconnlimit as connection_limit,
+       d.datistemplate as is_template,
        case when d.datacl is not null then
            (select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                        'grantee', case when a.grantee = 0 then '' else pg_catalog.pg_get_userbyid(a.grantee) end,

@@ -9,7 +9,12 @@ select (select system_identifier::text from pg_catalog.pg_control_system()) as s
        d.datcollate as collate,
        d.datctype as ctype,
        coalesce(row ->> 'datlocale', row ->> 'daticulocale') as locale,
-       row ->> 'datcollversion' as collation_version
+       row ->> 'datcollversion' as collation_version,
+       row ->> 'daticurules' as icu_rules,
+       (select spcname
+          from pg_catalog.pg_tablespace
+         where oid = d.dattablespace
+           and spcname <> 'pg_default') as tablespace
   from pg_catalog.pg_database d,
        lateral pg_catalog.to_jsonb(d) row
  where d.datname = coalesce(%(name)s::pg_catalog.name, pg_catalog.current_database())
