@@ -46,6 +46,9 @@ round-trips-large: $(SETUP)  ## 10,000 tables, 50,000 large objects, rows of 900
 bench-workers: $(SETUP)  ## is the copy faster with two workers than with one? (ARGS="--rounds 3")
 	@$(BIN)/python -m benchmarks.two_workers $(ARGS)
 
+bus-burst: $(SETUP)  ## 10,000 requests five times each, readers killed, Redis restarted (ARGS="--requests 500")
+	@$(BIN)/python -m benchmarks.bus_burst $(ARGS)
+
 bench-memory: $(SETUP)  ## peak memory of every process, on the sample and on one four times as large
 	@$(BIN)/python -m benchmarks.memory $(ARGS)
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bus.announcements import SHAPES, Announcement
 from bus.ingest import Ingest
 from shared.domain.events import Ask
 from shared.domain.ids import new_snapshot_id
@@ -78,7 +79,10 @@ class BusWorld:
         while self.relay.publish():
             pass
         entries = self.streams.before(EVENTS, entry_id=None, count=100_000)
-        return [json.loads(entry.fields[BODY]) for entry in reversed(entries)]
+        events = [json.loads(entry.fields[BODY]) for entry in reversed(entries)]
+        for event in events:
+            conforms(event)
+        return events
 
     def types(self, cause: str | None = None) -> list[str]:
         """Of what was heard, the middle of each type; for one request, if it is named."""
@@ -94,3 +98,10 @@ class BusWorld:
 
     def left(self) -> int:
         return self.streams.length(REQUESTS)
+
+
+def conforms(event: dict[str, Any]) -> None:
+    """It is as the schemas say, or of a type that they do not know; ValidationError otherwise."""
+    if event["type"] in SHAPES:
+        Announcement.model_validate_json(json.dumps(event))
+        SHAPES[event["type"]].model_validate_json(json.dumps(event["data"]))
