@@ -27,7 +27,8 @@ EACH, ROWS, INDEXES = timedelta(seconds=60), timedelta(minutes=30), timedelta(mi
 MOST = 500
 """Findings that are kept; the worst ones."""
 
-MOST_EVENTS = 100
+MOST_TOLD = 20
+"""Of them in the event; their number is told as well."""
 
 
 def request(*, apply: str | None = None) -> dict[str, object]:
@@ -36,7 +37,7 @@ def request(*, apply: str | None = None) -> dict[str, object]:
 
 
 def check(run: StepRun) -> Outcome:
-    """Every finding, kept as the job's result and told as events. One server that is away hides no other."""
+    """Every finding, kept as the job's result; those that hurt are told in one event. One server that is away hides no other."""
     if run.job.request.get("apply") is not None:
         return Outcome()
     survey = tidying.survey(run)
@@ -50,9 +51,11 @@ def check(run: StepRun) -> Outcome:
         "fixes": [plain(fix, tidying.Fix) for fix in survey.fixes],
     }
 
+    hurting = [plain(f, Finding) for f in findings if f.severity is not Severity.INFO]
+
     def record(tx: Transaction) -> None:
-        for finding in [f for f in findings if f.severity is not Severity.INFO][:MOST_EVENTS]:
-            data = plain(finding, Finding)
+        if hurting:
+            data = {"worst": worst(findings), "count": len(hurting), "findings": hurting[:MOST_TOLD]}
             tx.outbox.add("check.finding", database=run.job.database, job_id=run.job.id, data=data)
 
     return Outcome(result=result, record=record)

@@ -15,7 +15,14 @@ from shared.operations.saga import Steps
 log = structlog.get_logger(__name__)
 
 STEPS: Steps = (
-    snapshot.STEPS | verify.STEPS | restore.STEPS | tables.STEPS | undo.STEPS | reset.STEPS | prune.STEPS | check.STEPS
+    snapshot.STEPS
+    | verify.STEPS
+    | restore.STEPS
+    | tables.STEPS
+    | undo.STEPS
+    | reset.STEPS
+    | prune.STEPS
+    | check.STEPS
 )
 
 Hand = Callable[[Fleet, Job], int]

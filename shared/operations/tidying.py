@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 
-from shared import failpoints
 from shared.domain.findings import Finding, found
 from shared.domain.job import JobKind, JobState
 from shared.domain.manifest import parse
@@ -138,7 +137,6 @@ def fix(run: StepRun) -> Outcome:
             f"what is to be fixed is not what check {asked} has found", code="plan_changed", hint=AGAIN
         )
     run.record(begun=True)
-    failpoints.reach("check.begun")
     wanted = {(each.code, each.target) for each in plan}
     removed: dict[str, int] = {}
     for dsn, what in seen.left:
@@ -167,7 +165,6 @@ def remove_left(
             if ("side_database", name) in wanted:
                 run.check()
                 databases.drop(session, name)
-                failpoints.reach("check.dropped")
                 count(removed, "side_database")
 
 
@@ -178,7 +175,6 @@ def remove_chunks(run: StepRun, chunks: Mapping[str, int], removed: dict[str, in
         run.check()
         with run.fleet.catalog.transaction() as tx:
             tx.chunks.condemn(name, {each: chunks[each] for each in batch})
-        failpoints.reach("check.condemned")
         with run.fleet.catalog.transaction() as tx:
             for each in tx.chunks.lock_dead(name, batch):
                 run.check()

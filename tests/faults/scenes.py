@@ -16,7 +16,7 @@ from sqlalchemy import text
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import SAGAS, Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
-from shared.operations import requests, schedule, verify
+from shared.operations import check, requests, schedule, verify
 from tests.faults.promises import assert_world
 from tests.faults.shop import Content
 from tests.faults.world import NAME, World, new_key
@@ -160,12 +160,25 @@ def prove(world: World) -> Scene:
     )
 
 
+def look_over(world: World) -> Scene:
+    """Of everything, while nothing is wrong."""
+    content = world.shop.content()
+    return Scene(
+        world=world,
+        kind=JobKind.CHECK,
+        before=content,
+        after=content,
+        ask=lambda: submit(world, JobKind.CHECK, check.request()),
+    )
+
+
 SCENES: Mapping[JobKind, Callable[[World], Scene]] = {
     JobKind.SNAPSHOT: snapshot,
     JobKind.VERIFY: prove,
     JobKind.RESTORE: restore,
     JobKind.UNDO: undo,
     JobKind.PRUNE: prune,
+    JobKind.CHECK: look_over,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable
@@ -23,10 +24,12 @@ from shared.domain.findings import KINDS, Finding
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.errors import Refused
-from shared.operations import blocking, check, inventory, requests, schedule, tidying
+from shared.operations import blocking, check, inventory, requests, saga, schedule, steps, tidying
 from shared.postgres import databases
 from shared.postgres.dsn import Dsn
+from shared.storage.folder import FolderStorage
 from shared.storage.s3 import S3Storage
+from tests.integration import dying
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_schedule import change, tick
@@ -51,12 +54,15 @@ def fleet(url: str, inline: Inline) -> InlineFleet:
     return made
 
 
-def look(fleet: InlineFleet, *, apply: str | None = None) -> Job:
+def submit(fleet: InlineFleet, kind: JobKind, request: dict[str, Any]) -> Job:
     job_id = str(uuid.uuid4())
-    request = check.request(apply=apply)
-    new = NewJob(id=job_id, kind=JobKind.CHECK, database=NAME, request=request, idempotency_key=job_id)
+    new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
     requests.submit(fleet.fleet, new)
-    return fleet.to_its_end(job_id)
+    return fleet.job(job_id)
+
+
+def look(fleet: InlineFleet, *, apply: str | None = None) -> Job:
+    return fleet.to_its_end(submit(fleet, JobKind.CHECK, check.request(apply=apply)).id)
 
 
 def findings(job: Job) -> list[Finding]:
@@ -79,15 +85,16 @@ def on_server(server: Postgres, statement: str, name: str) -> None:
         admin.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
-def events(fleet: InlineFleet) -> list[Any]:
+def told(fleet: InlineFleet) -> list[Any]:
+    """The data of every event about findings."""
     with fleet.fleet.catalog.engine.connect() as catalog:
-        query = "select data->>'code' from outbox where type = 'check.finding' order by id"
+        query = "select data from outbox where type = 'check.finding' order by id"
         return list(catalog.execute(text(query)).scalars())
 
 
 def test_where_all_is_well_nothing_is_found_and_nothing_told(fleet: InlineFleet) -> None:
     job = look(fleet)
-    assert (findings(job), job.result["fixes"], events(fleet)) == ([], [], [])
+    assert (findings(job), job.result["fixes"], told(fleet)) == ([], [], [])
 
 
 def test_a_database_that_is_away_is_a_finding_and_hides_no_other(fleet: InlineFleet) -> None:
@@ -96,7 +103,9 @@ def test_a_database_that_is_away_is_a_finding_and_hides_no_other(fleet: InlineFl
     job = look(fleet)
     assert set(codes(job)) == {"unreachable", "database_blocked"}
     assert job.result["worst"] == "error"
-    assert sorted(events(fleet)) == sorted(codes(job))
+    (event,) = told(fleet)
+    assert [each["code"] for each in event["findings"]] == codes(job)
+    assert (event["worst"], event["count"]) == ("error", len(codes(job)))
 
 
 def test_a_proof_that_is_missing_old_or_wrong_is_found(fleet: InlineFleet) -> None:
@@ -166,6 +175,30 @@ def test_old_objects_that_nobody_knows_are_deleted_only_as_planned(fleet: Inline
     assert fleet.restore().state is JobState.SUCCEEDED
 
 
+def test_a_fix_whose_worker_was_killed_in_the_middle_is_gone_on_with(
+    database: Maker, folder: Path, url: str
+) -> None:
+    """What it has removed already is no change of the plan; what it has only marked goes with the next prune."""
+    catalog_url = database()
+    fleet = InlineFleet(url, catalog_url=catalog_url, storage=FolderStorage(folder))
+    chunks = [unknown_chunk(folder, age_seconds=2 * DAY_SECONDS, name=name) for name in ("ab", "cd", "ef")]
+    plan = look(fleet)
+    job = submit(fleet, JobKind.CHECK, check.request(apply=plan.id))
+    assert saga.run_step(steps.STEPS, job.id, epoch=job.epoch, seq=1, fleet=fleet.fleet)
+    fleet.bell.rung.clear()
+    worker = dying.start(
+        fleet.job(job.id), source_url=url, catalog_url=catalog_url, repository=folder, deletes=1
+    )
+    assert worker.wait(60) == -signal.SIGKILL
+    assert sum(chunk.exists() for chunk in chunks) == 2
+    change(fleet, "update job set lease_until = now() - interval '1 s' where lease_until is not null")
+    fleet.let_time_pass()
+    assert fleet.to_its_end(job.id).state is JobState.SUCCEEDED
+    assert fleet.to_its_end(submit(fleet, JobKind.PRUNE, {}).id).state is JobState.SUCCEEDED
+    assert not any(chunk.exists() for chunk in chunks)
+    fleet.close()
+
+
 def test_what_a_manifest_names_is_never_deleted_though_the_catalog_knows_neither(
     fleet: InlineFleet, folder: Path
 ) -> None:
@@ -198,11 +231,11 @@ def test_databases_of_jobs_that_have_ended_are_dropped_and_no_others(
         for name in names.values():
             on_server(postgres, f"create database {{}} owner {role}", name)
         plan = look(fleet)
-        told = {f.subject: (f.code, f.fixable) for f in findings(plan)}
-        assert told[names["left"]] == ("side_database", True)
-        assert told[names["foreign"]] == ("side_database_unknown", False)
-        assert told[names["parked"]] == ("parked_database", False)
-        assert names["other"] not in told
+        seen = {f.subject: (f.code, f.fixable) for f in findings(plan)}
+        assert seen[names["left"]] == ("side_database", True)
+        assert seen[names["foreign"]] == ("side_database_unknown", False)
+        assert seen[names["parked"]] == ("parked_database", False)
+        assert names["other"] not in seen
         assert fixed(fleet, plan) == {"side_database": 1}
         with psycopg.connect(postgres.dsn()) as admin:
             left = admin.execute(
