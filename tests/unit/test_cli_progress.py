@@ -22,7 +22,7 @@ def job(**changes: Any) -> Job:
         idempotency_key="key",
         state=JobState.ACTIVE,
         epoch=1,
-        next_seq=3,
+        next_seq=4,
         attempts=0,
         cancel_requested=False,
         progress={},
@@ -71,7 +71,7 @@ def test_a_line_comes_at_a_change_of_step_and_else_every_five_seconds() -> None:
     shown = Shown()
     for seconds in (0, 0.2, 4.9, 5.0, 5.2):
         shown.at(seconds, Progress(job=job()))
-    shown.at(5.4, Progress(job=job(next_seq=4)))
+    shown.at(5.4, Progress(job=job(next_seq=5)))
     assert shown.written == ["restore load", "restore load", "restore build"]
 
 
