@@ -123,6 +123,7 @@ def success(report: JobReport) -> list[str]:  # noqa: PLR0911 - one for each kin
                 f"{rows(result)} in {formats.size(result['raw_bytes'])}",
                 f"{formats.size(result['stored_bytes'])} stored, {formats.size(result['new_bytes'])} of it new",
                 *suspect(result),
+                *(f"warning: {each}" for each in result.get("warnings", ())),
             ]
         case JobKind.VERIFY:
             return [

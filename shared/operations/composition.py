@@ -34,6 +34,7 @@ def compose(
     bin_dir: Path | None,
     lease: timedelta,
     restore_as_superuser: bool,
+    allow_old_tools: bool,
     targets: Mapping[str, str],
 ) -> Fleet:
     """Everything that operations need. Connects to nothing yet.
@@ -56,6 +57,7 @@ def compose(
         bin_dir=bin_dir,
         lease=lease,
         restore_as_superuser=restore_as_superuser,
+        allow_old_tools=allow_old_tools,
         targets=targets,
         owner=f"{socket.gethostname()}:{os.getpid()}",
     )

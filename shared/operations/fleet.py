@@ -31,6 +31,8 @@ class Fleet:
     """This process, for people: `host:pid`."""
     targets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """URLs of other servers to restore into, by the names of the environment variables that hold them."""
+    allow_old_tools: bool = False
+    """Whether snapshots are taken with a pg_dump that a hostile server could run code in."""
     lock_wait: timedelta = timedelta(seconds=30)
     """How long a copy waits for a table that somebody else has locked."""
 

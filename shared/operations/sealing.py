@@ -29,6 +29,7 @@ from shared.errors import Damaged, NotFound
 from shared.operations import suspecting, verify
 from shared.operations.saga import Outcome, StartOver, StepRun
 from shared.operations.taking import Taking
+from shared.postgres import floors
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +125,11 @@ def close(run: StepRun, taking: Taking) -> Sealing:
         "objects": len(manifest.distinct_chunks) + 1,
         "row_count": manifest.row_count,
         "suspicions": list(suspicion.sentences),
+        "warnings": list(
+            floors.warnings(
+                tool_version=manifest.source.tool_version, server_version=manifest.source.server_version
+            )
+        ),
     }
     return Sealing(manifest=manifest, facts=facts, record=record)
 

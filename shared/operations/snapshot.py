@@ -106,7 +106,7 @@ def held_moment(run: StepRun) -> Generator[Moment]:
     with connected(dsn, application_name=run.name) as session:
         databases.end_superseded(session, run.name)
         source.refuse_catalog(run.fleet, session)
-        tools = source.choose_tools(run.fleet, dsn, session)
+        tools = source.choose_dumper(run.fleet, dsn, session)
         with consistent(session):
             tables = readable_tables(session, lock_wait=run.fleet.lock_wait)
             exported, taken_at = export(session)

@@ -7,12 +7,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 
+import structlog
+
 from shared.errors import NotFound, Refused
 from shared.operations.fleet import Fleet
-from shared.postgres import databases, inspection, tools
+from shared.postgres import databases, floors, inspection, tools
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
+
+log = structlog.get_logger(__name__)
 
 OLDEST_SERVER = 14
 MAINTENANCE_DATABASES = ("postgres", "template1")
@@ -41,13 +45,32 @@ def taken_over(dsn: Dsn, name: str) -> Generator[Session]:
 
 def choose_tools(fleet: Fleet, dsn: Dsn, session: Session) -> Tools:
     """pg_dump and pg_restore for this server, or Refused saying what to install."""
+    major = supported_major(dsn, session)
+    return tools.choose(tools.find(bin_dir=fleet.bin_dir), server_major=major, tls_required=dsn.tls_required)
+
+
+def choose_dumper(fleet: Fleet, dsn: Dsn, session: Session) -> Tools:
+    """The same to take a snapshot with: none that the server could run code in, unless that is allowed."""
+    chosen = floors.choose(
+        tools.find(bin_dir=fleet.bin_dir),
+        server_major=supported_major(dsn, session),
+        tls_required=dsn.tls_required,
+        allow_old=fleet.allow_old_tools,
+    )
+    server_version = session.info.parameter_status("server_version") or ""
+    for warning in floors.warnings(tool_version=chosen.version, server_version=server_version):
+        log.warning("old_release", what=warning)
+    return chosen
+
+
+def supported_major(dsn: Dsn, session: Session) -> int:
     major = session.info.server_version // 10000
     if major < OLDEST_SERVER:
         raise Refused(
             f"{dsn.where} runs PostgreSQL {major}; page ranges can be read from {OLDEST_SERVER} on",
             code="server_too_old",
         )
-    return tools.choose(tools.find(bin_dir=fleet.bin_dir), server_major=major, tls_required=dsn.tls_required)
+    return major
 
 
 def refuse_catalog_target(fleet: Fleet, session: Session, name: str) -> None:

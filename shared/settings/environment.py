@@ -124,6 +124,11 @@ class Environment(Declared):
         meaning="Whether a restore may run as a superuser. The code in a snapshot then runs as one.",
         right="true or false",
     )
+    allow_old_tools: bool = setting(
+        False,
+        meaning="Whether snapshots are taken with a pg_dump so old that a hostile server could run code in it.",
+        right="true or false",
+    )
     undo_window: Duration = setting(
         "24h",
         meaning="How long after a restore the database it replaced is kept, so that `snapfleet undo` takes seconds.",

@@ -31,6 +31,7 @@ class Values(TypedDict):
     bin_dir: Path | None
     lease: timedelta
     restore_as_superuser: bool
+    allow_old_tools: bool
     targets: Mapping[str, str]
 
 
@@ -51,6 +52,7 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["auto", "json", "console"]
     restore_as_superuser: bool
+    allow_old_tools: bool = False
     targets: Mapping[str, SecretStr] = field(default_factory=dict)
     """URLs of other servers to restore into, by the names of the variables that hold them."""
     bus_allow: frozenset[Ask] = frozenset(ALLOWED)
@@ -98,6 +100,7 @@ class Settings:
             log_level=said.log_level,
             log_format=said.log_format,
             restore_as_superuser=said.restore_as_superuser,
+            allow_old_tools=said.allow_old_tools,
             targets=other_servers,
             failpoints=None if said.snapfleet_failpoints is None else cwd / said.snapfleet_failpoints,
         )
@@ -114,5 +117,6 @@ class Settings:
             bin_dir=self.pg_bin_dir,
             lease=self.lease,
             restore_as_superuser=self.restore_as_superuser,
+            allow_old_tools=self.allow_old_tools,
             targets={name: url.get_secret_value() for name, url in self.targets.items()},
         )

@@ -66,6 +66,7 @@ class InlineFleet:
             bin_dir=None,
             lease=timedelta(seconds=20),
             restore_as_superuser=False,
+            allow_old_tools=True,  # of the machine's packages, which are none of our making
             owner="inline",
         )
 

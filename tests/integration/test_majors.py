@@ -12,6 +12,7 @@ from psycopg import sql
 from embedded.postgres import Postgres
 from shared.domain.job import JobState
 from shared.domain.parts import CopyFormat
+from shared.postgres import floors
 from shared.postgres.dsn import Dsn
 from tests.integration import rich_types
 from tests.integration.comparison import assert_same, connect, fingerprint, names, schema_text
@@ -228,3 +229,15 @@ def assert_unhurt(of: str, server: Postgres, other: str, url: str, inline: Inlin
         admin.execute("drop schema shop cascade")
     succeeded(fleet.restore())
     assert_same(fingerprint(server, dsn.dbname), before)
+
+
+def test_a_snapshot_tells_of_tools_and_servers_with_known_holes(
+    database: Maker, postgres17: Postgres, postgres: Postgres, inline: Inline
+) -> None:
+    """The servers at hand are what they are: what is told of them follows from their versions alone."""
+    for server in (postgres17, postgres):
+        job = succeeded(inline(database(server)).snapshot())
+        with psycopg.connect(server.dsn()) as session:
+            version = session.info.parameter_status("server_version") or ""
+        expected = floors.warnings(tool_version=version, server_version=version)
+        assert job.result["warnings"] == list(expected)

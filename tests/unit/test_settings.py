@@ -40,6 +40,7 @@ def test_one_database_needs_five_variables_at_most(tmp_path: Path) -> None:
     assert (settings.lease, settings.worker_concurrency) == (timedelta(seconds=60), 2)
     assert (settings.log_level, settings.log_format) == ("info", "auto")
     assert (settings.pg_bin_dir, settings.restore_as_superuser) == (None, False)
+    assert settings.allow_old_tools is False
 
 
 def test_every_variable_is_heard(tmp_path: Path) -> None:
@@ -55,6 +56,7 @@ def test_every_variable_is_heard(tmp_path: Path) -> None:
         LOG_LEVEL="DEBUG",
         LOG_FORMAT="json",
         RESTORE_AS_SUPERUSER="yes",
+        ALLOW_OLD_TOOLS="yes",
         UNDO_WINDOW="90s",
     )
     assert settings.databases[0].name == "main-db"
@@ -63,6 +65,7 @@ def test_every_variable_is_heard(tmp_path: Path) -> None:
     assert (settings.pg_bin_dir, settings.lease) == (tmp_path / "bin", timedelta(seconds=3))
     assert (settings.worker_concurrency, settings.log_level, settings.log_format) == (4, "debug", "json")
     assert settings.restore_as_superuser is True
+    assert settings.allow_old_tools is True
 
 
 @pytest.mark.parametrize(
