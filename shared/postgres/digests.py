@@ -1,8 +1,9 @@
 """Digests of rows, computed by the server: a sum of 64-bit hashes, so that the order of rows is of no matter.
 
-    hash of a row = hashtextextended(row(<its columns by name>)::text, 0)      a bytea column as its SHA-256
+    hash of a row = hashtextextended(row(<its columns by name>)::text collate "C", 0)
 
-The text of values is the one that the session's preamble fixes. A digest tells content that differs by an
+Of a column of text or varchar that row holds `hashtextextended(<column> collate "C", 0)`, of one of bytea
+its SHA-256: they may be long. The text of values is the one that the session's preamble fixes. A digest tells content that differs by an
 accident; against somebody who would forge one stand the SHA-256s of what is stored. Where a row's text is
 larger than the server can hold (1 GB) there is no digest, and None stands for it.
 """
@@ -30,6 +31,13 @@ TOO_LARGE = (
     psycopg.errors.InternalError_,
 )
 
+FORMS = {
+    "bytea": sql.SQL("pg_catalog.sha256({})"),
+    "text": sql.SQL('pg_catalog.hashtextextended({} collate pg_catalog."C", 0)'),
+    "other": sql.SQL("{}"),
+}
+"""What a row's text holds of a column. Long values quoted in it would pass the 1 GB that the server can hold."""
+
 XIDS = 2**32
 """A row knows the transaction that brought it by the last 32 bits of its id."""
 
@@ -52,24 +60,17 @@ def expressions(session: Session) -> Expressions:
     encoding = str(session.info.parameter_status("server_encoding"))
     return {
         (r["schema"], r["name"]): expression(
-            tuple(zip(r["names"], r["are_bytea"], strict=True)), encoding=encoding
+            tuple(zip(r["names"], r["forms"], strict=True)), encoding=encoding
         )
         for r in session.execute(statement("digest_columns").encode())
     }
 
 
-def expression(columns: Sequence[tuple[str, bool]], *, encoding: str) -> str:
-    def value(name: str, is_bytea: bool) -> sql.Composable:
-        column = identifier(name, encoding)
-        # Twice as long as text, it would pass the limit of what the server can hold at half a gigabyte.
-        return sql.SQL("pg_catalog.sha256({})").format(column) if is_bytea else column
-
-    row = sql.SQL(", ").join(value(name, is_bytea) for name, is_bytea in columns)
-    return (
-        sql.SQL('pg_catalog.hashtextextended(row({})::pg_catalog.text collate pg_catalog."C", 0)')
-        .format(row)
-        .as_string()
-    )
+def expression(columns: Sequence[tuple[str, str]], *, encoding: str) -> str:
+    """Of columns by (name, form), as `digest_columns.sql` tells them."""
+    values = [FORMS[form].format(identifier(name, encoding)) for name, form in columns]
+    row = sql.SQL("row({})::pg_catalog.text").format(sql.SQL(", ").join(values))
+    return FORMS["text"].format(row).as_string()
 
 
 def count(session: Session, tables: Sequence[Table], known: Expressions) -> tuple[TableCount, ...]:

@@ -91,7 +91,7 @@ def test_a_database_with_something_of_everything_is_proven(
 ) -> None:
     other = role(postgres)
     url = database()
-    rich(postgres, url, other)
+    rich(postgres, url, other, without=["xml"])
     fleet = inline(url, digests=Digests.ALL)
     taken = str(succeeded(fleet.snapshot()).request["snapshot_id"])
     assert prove(fleet, taken, "select 1", Digests.ALL) == ()
@@ -99,9 +99,6 @@ def test_a_database_with_something_of_everything_is_proven(
         kept = tx.verifications.newest(NAME)
     assert kept is not None
     assert kept.compared["digests"] > 10
-    owner = Dsn.parse(url).user
-    lost = f"revoke all on all tables in schema shop from {other}; reassign owned by {owner} to {owner}"
-    assert any(f"lacks the grant {other} " in said for said in prove(fleet, taken, lost))
 
 
 def test_assertions_of_the_operators_own_must_hold(database: Maker, inline: Inline) -> None:

@@ -1,9 +1,11 @@
--- The columns whose values make a row's digest, by name, and which of them are bytea. Stored generated ones
--- are among them; virtual ones are stored nowhere.
+-- The columns whose values make a row's digest, by name, and what is taken of each: text and bytea, which may be
+-- long, as a hash of their own. Stored generated ones are among them; virtual ones are stored nowhere.
 select n.nspname as schema,
        c.relname as name,
        array_agg(a.attname::text order by a.attname) as names,
-       array_agg(a.atttypid = 'bytea'::regtype order by a.attname) as are_bytea
+       array_agg(case when a.atttypid = 'bytea'::regtype then 'bytea'
+                      when a.atttypid in ('text'::regtype, 'varchar'::regtype) then 'text'
+                      else 'other' end order by a.attname) as forms
   from pg_catalog.pg_attribute a
   join pg_catalog.pg_class c on c.oid = a.attrelid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
