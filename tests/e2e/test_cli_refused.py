@@ -60,7 +60,11 @@ def two_snapshots(site: Site) -> list[str]:
 
 
 def test_an_undo_of_what_was_no_restore_is_refused(site: Site) -> None:
-    refused(site.run("undo", site.take()["id"], "--yes"), 3, "only a restore or reset that succeeded can be undone")
+    refused(
+        site.run("undo", site.take()["id"], "--yes"),
+        3,
+        "only a restore or reset that succeeded can be undone",
+    )
 
 
 def test_a_plan_with_an_obstacle_is_shown_and_ends_as_the_restore_would(site: Site) -> None:
