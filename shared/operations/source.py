@@ -43,6 +43,15 @@ def taken_over(dsn: Dsn, name: str) -> Generator[Session]:
         yield session
 
 
+def drop_side(dsn: Dsn, session: Session, side: str) -> None:
+    """Drop a side database, and first what a superuser's restore may have put into it: subscriptions."""
+    if databases.is_subscribed(session, side):
+        name = session.info.parameter_status("application_name") or ""
+        with connected(dsn.for_database(side), application_name=name) as inside:
+            databases.forget_subscriptions(inside)
+    databases.drop(session, side)
+
+
 def choose_tools(fleet: Fleet, dsn: Dsn, session: Session) -> Tools:
     """pg_dump and pg_restore for this server, or Refused saying what to install."""
     major = supported_major(dsn, session)

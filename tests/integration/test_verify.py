@@ -259,3 +259,18 @@ def test_a_restore_runs_beside_a_proof(database: Maker, inline: Inline) -> None:
     fleet.before = meanwhile
     succeeded(fleet.verify(taken))
     succeeded(restored[0])
+
+
+def test_a_scratch_database_with_a_subscription_is_dropped_and_its_publisher_left_alone(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    """PostgreSQL drops no database that is subscribed to something; only superusers can bring one back."""
+    name = Dsn.parse(database()).dbname
+    url = postgres.dsn(name)
+    fill(url, "create subscription news connection 'dbname=nowhere' publication p with (connect = false)")
+    fleet = inline(url)
+    fleet.configure(restore_as_superuser=True)
+    with nothing_changes(postgres, name):
+        succeeded(fleet.verify(newest_id(fleet)))
+    fill(url, "alter subscription news disable; alter subscription news set (slot_name = none)")
+    fill(url, "drop subscription news")
