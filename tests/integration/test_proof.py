@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
 import psycopg
+from sqlalchemy import text
 
 from embedded.postgres import Postgres
+from shared.domain import manifest
 from shared.domain.job import Job, JobState
 from shared.domain.proof import Assertion, Digests
 from shared.postgres.dsn import Dsn
@@ -101,6 +107,28 @@ def test_a_database_with_something_of_everything_is_proven(
     assert kept.compared["digests"] > 10
 
 
+def test_a_snapshot_from_before_there_was_evidence_is_proven_by_what_it_has(
+    database: Maker, inline: Inline, folder: Path
+) -> None:
+    url = database()
+    fill(url, SAMPLE)
+    fleet = inline(url, part_bytes=128 * 8192)
+    found = fleet.manifest(succeeded(fleet.snapshot()))
+    former = replace(
+        found,
+        evidence=None,
+        tables=tuple(replace(table, digest=None) for table in found.tables),
+        parts=tuple(replace(part, digest=None) for part in found.parts),
+    )
+    body = manifest.encode(former)
+    (folder / NAME / "snapshots" / found.id / "manifest.json").write_bytes(body)
+    with fleet.fleet.catalog.engine.begin() as connection:
+        known = {"sha256": hashlib.sha256(body).hexdigest()}
+        connection.execute(text("update snapshot set manifest_sha256 = :sha256"), known)
+    change = "delete from fewer where id = 3; update item set v = 'x'; select lo_unlink(77)"
+    assert prove(fleet, found.id, change) == ("public.fewer has 8 rows instead of 9",)
+
+
 def test_assertions_of_the_operators_own_must_hold(database: Maker, inline: Inline) -> None:
     url = database()
     fill(url, "create table item as select n from generate_series(1, 9) n")
@@ -117,7 +145,7 @@ def test_assertions_of_the_operators_own_must_hold(database: Maker, inline: Inli
         "two.sql": "rollback; select true",
         "writes.sql": "insert into item values (10) returning true",
     }
-    fleet = inline(url, assertions=tuple(Assertion(name=n, sql=text) for n, text in asked.items()))
+    fleet = inline(url, assertions=tuple(Assertion(name=n, sql=query) for n, query in asked.items()))
     taken = str(succeeded(fleet.snapshot()).request["snapshot_id"])
     found = prove(fleet, taken, "select 1")
     assert [said.split(" cannot")[0].split(" does")[0] for said in found] == [

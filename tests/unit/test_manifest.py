@@ -140,6 +140,14 @@ def test_a_field_that_a_later_release_adds_within_the_format_is_passed_over() ->
     assert manifest.decode(json.dumps(more).encode(), sha256=None) == EXAMPLE
 
 
+def test_a_manifest_from_before_there_were_digests_and_evidence_is_read() -> None:
+    former = json.loads(BODY)
+    del former["evidence"]
+    for described in (*former["parts"], *former["tables"]):
+        del described["digest"]
+    assert manifest.decode(json.dumps(former).encode(), sha256=None) == EXAMPLE
+
+
 def test_a_chunk_used_twice_is_read_twice_and_stored_once() -> None:
     assert [c.sha256 for c in EXAMPLE.chunks] == [chunk(x).sha256 for x in (b"a", b"b", b"b", b"c")]
     assert len(EXAMPLE.distinct_chunks) == 3
