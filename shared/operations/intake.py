@@ -90,6 +90,7 @@ class Desk:
         self.fleet.database(request.database)
         wanted = self.wanted(request, now=now)
         with self.fleet.catalog.transaction() as tx:
+            tx.schedules.know(self.fleet.databases)
             if not tx.inbox.receive(request.cause, digest=request.digest, entry=entry):
                 return repeated(request, tx.inbox.known([request.cause])[request.cause], entry=entry)
             return self.grant(tx, request, wanted)

@@ -55,9 +55,9 @@ class Settings:
     allow_old_tools: bool = False
     targets: Mapping[str, SecretStr] = field(default_factory=dict)
     """URLs of other servers to restore into, by the names of the variables that hold them."""
-    bus_allow: frozenset[Ask] = frozenset(ALLOWED)
+    bus_allow: frozenset[Ask]
     """What may be asked for over the event bus."""
-    bus_keep_events: int = KEEP_EVENTS
+    bus_keep_events: int
     failpoints: Path | None = None
     """Where fault tests say what is to fail; None unless the process was started for them."""
 
@@ -100,6 +100,8 @@ class Settings:
             log_level=said.log_level,
             log_format=said.log_format,
             restore_as_superuser=said.restore_as_superuser,
+            bus_allow=sources.bus_allow(),
+            bus_keep_events=sources.file.bus.keep_events,
             allow_old_tools=said.allow_old_tools,
             targets=other_servers,
             failpoints=None if said.snapfleet_failpoints is None else cwd / said.snapfleet_failpoints,

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from embedded.postgres import Postgres
 from shared.storage.memory import MemoryStorage
+from shared.storage.repository import Repository
 from tests.integration.inline_fleet import InlineFleet
 
 THOUGHTS = 100
@@ -54,4 +55,5 @@ def fresh(fleet: InlineFleet) -> InlineFleet:
         session.execute("drop table if exists thought")
         session.execute(f"create table thought as select n from generate_series(1, {THOUGHTS}) n".encode())
     fleet.bell.rung.clear()
+    fleet.configure(repository=Repository(MemoryStorage()))
     return fleet
