@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shared.domain.proof import Digests
 
-METHOD = 1
+METHOD = 2
 """How digests are computed. It grows when they would come out differently for the same content."""
 
 

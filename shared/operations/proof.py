@@ -63,9 +63,18 @@ def compare(
             *differences.in_properties(manifest.properties, properties),
             *in_evidence(session, manifest, choice),
         ),
-        notes=(*found.notes, *differences.notes_on_extensions(manifest.extensions, extensions)),
+        notes=(
+            *found.notes,
+            *notes_on_method(manifest),
+            *differences.notes_on_extensions(manifest.extensions, extensions),
+        ),
         compared=compared,
     )
+
+
+def notes_on_method(manifest: Manifest) -> Iterator[str]:
+    if manifest.evidence is not None and not rows.can_tell(manifest):
+        yield "content was digested in another way than now, and is not compared; numbers are"
 
 
 def in_sequences(session: Session, manifest: Manifest) -> Iterator[str]:
@@ -84,7 +93,8 @@ def in_evidence(session: Session, manifest: Manifest, choice: Digests) -> Iterat
         # A snapshot of a former release does not say what was invalid at its source.
         yield from (f"index {name} is invalid" for name in inspection.invalid_indexes(session))
         return
-    wanted = Digests.NONE if choice is Digests.NONE else recorded.large_objects.digest_of
+    compares_content = choice is not Digests.NONE and rows.can_tell(manifest)
+    wanted = recorded.large_objects.digest_of if compares_content else Digests.NONE
     majors = (manifest.source.server_version_num // 10000, inspection.server_version(session) // 10000)
     yield from differences.in_evidence(
         recorded,

@@ -39,8 +39,7 @@ def compare(session: Session, manifest: Manifest, *, brought_by: BroughtBy, choi
     """Of every table the number of its rows; of those that `choice` names what they hold."""
     tables = {(t.schema, t.name): t for t in inspection.tables(session)}
     recorded = {(t.schema, t.name): t for t in manifest.tables}
-    can_tell = manifest.evidence is not None and manifest.evidence.method == METHOD
-    expressions = digests.expressions(session) if can_tell else {}
+    expressions = digests.expressions(session) if can_tell(manifest) else {}
     whole = frozenset(
         key
         for key in partition.digested(tables.values(), choice) & recorded.keys() & expressions.keys()
@@ -68,6 +67,11 @@ def compare(session: Session, manifest: Manifest, *, brought_by: BroughtBy, choi
         notes=tuple(notes),
         digested=len(whole) + sum(len(some) for some in parts.values()) - len(notes),
     )
+
+
+def can_tell(manifest: Manifest) -> bool:
+    """Whether its digests are those that would be computed now."""
+    return manifest.evidence is not None and manifest.evidence.method == METHOD
 
 
 def chosen_parts(
