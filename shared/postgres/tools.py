@@ -6,7 +6,9 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -109,17 +111,33 @@ def _examined(folders: Iterable[Path]) -> Iterator[Tools]:
         if dump.resolve().name == _WRAPPER or dump.resolve() in seen:
             continue
         seen.add(dump.resolve())
-        version = _VERSION.search(process.ask([str(dump), "--version"]) or "")
-        if version:
-            yield Tools(
-                bin_dir=folder.absolute(), major=int(version[2]), version=version[1], tls=_speaks_tls(folder)
-            )
+        written = dump.stat()
+        with suppress(_Silent):
+            yield _asked(folder.absolute(), written.st_ino, written.st_mtime_ns)
+
+
+class _Silent(Exception):
+    """A tool that does not run, or not now."""
+
+
+@lru_cache(maxsize=32)
+def _asked(folder: Path, _inode: int, _written_ns: int) -> Tools:
+    """What a folder's tools say of themselves: asked once for each file, and again when it is another one."""
+    version = _VERSION.search(process.ask([str(folder / "pg_dump"), "--version"]) or "")
+    if version is None:
+        raise _Silent
+    return Tools(bin_dir=folder, major=int(version[2]), version=version[1], tls=_speaks_tls(folder))
 
 
 def _speaks_tls(folder: Path) -> bool:
     """By how it was built; Debian's client package does not say, and does speak it."""
-    built = process.ask([str(folder / "pg_config"), "--configure"])
-    return built is None or "--with-openssl" in built or "--with-ssl" in built
+    config = folder / "pg_config"
+    if not config.exists():
+        return True
+    built = process.ask([str(config), "--configure"])
+    if built is None:
+        raise _Silent
+    return "--with-openssl" in built or "--with-ssl" in built
 
 
 def _system() -> Iterator[Path]:
