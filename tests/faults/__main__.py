@@ -47,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_all(board: Path, options: argparse.Namespace) -> list[int]:
     """Every runner to its end; what goes wrong is told at once."""
-    argv = [sys.executable, "-m", "tests.faults.running", board, str(options.seeds), options.only]
-    runners = [subprocess.Popen(argv) for _ in range(options.runners)]
+    command = [sys.executable, "-m", "tests.faults.running", str(board)]
+    rest = [str(options.runners), str(options.seeds), options.only]
+    runners = [subprocess.Popen([*command, str(number), *rest]) for number in range(options.runners)]
     told = 0
     try:
         while any(runner.poll() is None for runner in runners):

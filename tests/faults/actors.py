@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from shared import failpoints
 from shared.domain.job import Job, JobState
 from shared.operations import saga, steps
 from shared.operations.fleet import Fleet
@@ -71,6 +70,7 @@ class Cast:
         self._world = world
         self._playing: dict[tuple[str, int], Actor] = {}
         self._others: list[Actor] = []
+        self._staying: list[Actor] = []
         self._missed: set[int] = set()
         self.reset()
 
@@ -79,25 +79,30 @@ class Cast:
         self.changes: dict[str, Any] = {}
         self.limits: Limits = {}
         self.hands = 0
+        self.here = False
+        """Whether this process comes itself: what it learns by that, those forked from it know."""
         self.frozen = False
         """Whether nobody comes when it is rung."""
 
-    def start(self, play: Play, *, group: int = 0, limits: Limits | None = None, **changes: Any) -> Actor:
-        """A process that plays this, in the group of another or in its own."""
+    def start(self, play: Play, *, group: int = 0, stays: bool = False) -> Actor:
+        """A process that plays this, in the group of another or in its own; one that stays is not waited for."""
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            self._live(play, group, self.limits if limits is None else limits, {**self.changes, **changes})
+            self._live(play, group)
         with suppress(PermissionError, ProcessLookupError):  # it has done so itself, or is gone
             os.setpgid(pid, group)
         actor = Actor(pid)
-        self._others.append(actor)
+        (self._staying if stays else self._others).append(actor)
         return actor
 
     def call(self, job: Job) -> None:
         """Somebody comes for a message, unless somebody still works on it."""
         if self.frozen:
+            return
+        if self.here:
+            follow(job, self._world.fleet)
             return
         playing = self._playing.get((job.id, job.epoch))
         if playing is not None and playing.alive:
@@ -129,23 +134,23 @@ class Cast:
 
     def kill_all(self) -> None:
         """Nobody stays."""
-        for actor in self._others:
+        for actor in (*self._others, *self._staying):
             actor.kill()
 
-    def _live(self, play: Play, group: int, limits: Limits, changes: dict[str, Any]) -> NoReturn:
+    def _live(self, play: Play, group: int) -> NoReturn:
         status = 1
         try:
             os.setpgid(0, group)
+            self._world.let_go()
             log = os.open(self._world.folder / "logs" / "actors.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.close(log)
             signal.signal(signal.SIGTERM, stop)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            failpoints.arm(self._world.points)
             tempfile.tempdir = str(self._world.folder / "tmp")
-            fleet = self._world.compose(**changes)
-            for which, most in limits.items():
+            fleet = self._world.compose(forked=True, **self.changes)
+            for which, most in self.limits.items():
                 resource.setrlimit(which, (most, resource.getrlimit(which)[1]))
             play(fleet)
             status = 0

@@ -23,6 +23,8 @@ INSIDE = {
         "swap.committed",
     ),
     JobKind.UNDO: ("swap.closed", "swap.committed"),
+    JobKind.TABLES: ("move.carried",),
+    JobKind.RESET: ("reset.created", "swap.renamed"),
     JobKind.PRUNE: ("prune.hidden", "prune.chunk_deleted"),
 }
 

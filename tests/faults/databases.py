@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from itertools import cycle
 
 import psycopg
 from psycopg import sql
@@ -40,6 +41,8 @@ SOURCE_POINTS = {
         *("swap.closed", "swap.renamed", "swap.committed", "restore.settle:claimed"),
     ),
     JobKind.UNDO: ("swap.closed", "swap.renamed", "undo.exchanged"),
+    JobKind.TABLES: ("move.intended", "move.prepared", "move.carried"),
+    JobKind.RESET: ("reset.created", "swap.renamed"),
 }
 CATALOG_POINTS = {
     JobKind.SNAPSHOT: (
@@ -58,6 +61,8 @@ CATALOG_POINTS = {
         "restore.settle:done",
     ),
     JobKind.UNDO: ("swap.renamed", "undo.swap:done"),
+    JobKind.TABLES: ("move.carried", "tables.compare:done"),
+    JobKind.RESET: ("reset.intended", "swap.committed"),
     JobKind.PRUNE: ("prune.hidden", "prune.manifest_deleted", "prune.chunk_deleted"),
 }
 CUT = {
@@ -73,7 +78,7 @@ CUT = {
     "the session that swaps, in its transaction": (JobKind.RESTORE, "swap.renamed", "true"),
     "the session that swaps, after it": (JobKind.RESTORE, "swap.committed", "true"),
     "the session that swaps back": (JobKind.UNDO, "swap.renamed", "true"),
-    "the session of a proof": (JobKind.VERIFY, "prove.compared", "true"),
+    "the loader of a part, in a proof": (JobKind.VERIFY, "load.part_loading", "true"),
 }
 
 
@@ -91,10 +96,13 @@ def crashes() -> Iterator[Case]:
     for kind, moments in SOURCE_POINTS.items():
         for point in moments:
             yield blown(f"the database's server crashes under {kind}", kind, point, crash_source)
+    alternately = cycle([True, False])
     for kind, moments in CATALOG_POINTS.items():
         for point in moments:
-            yield blown(f"the catalog's server crashes under {kind}", kind, point, crash_catalog)
-            yield blown(f"every catalog session is cut under {kind}", kind, point, cut_catalog)
+            if next(alternately):
+                yield blown(f"the catalog's server crashes under {kind}", kind, point, crash_catalog)
+            else:
+                yield blown(f"every catalog session is cut under {kind}", kind, point, cut_catalog)
     for whom, (kind, point, which) in CUT.items():
         yield blown("a session at the database is cut", kind, point, cut_sessions(which), name=whom)
 
@@ -258,7 +266,7 @@ def ddl(world: World) -> None:
                 session.execute("drop sequence fleeting")
                 time.sleep(0.001 * (number % 3))
 
-    actor = world.cast.start(restless)
+    actor = world.cast.start(restless, stays=True)
     try:
         job_id = scene.ask()
         world.work_until(lambda: world.job(job_id).state.is_final, lambda: f"the end of {world.job(job_id)}")
@@ -278,7 +286,7 @@ def ddl(world: World) -> None:
 def eager_clients(scene: Scene) -> Generator[None]:
     """Four clients see one content or the other, whenever they get in; never a mix, never another name."""
     world = scene.world
-    clients = [world.cast.start(lambda _fleet: look_again(world)) for _ in range(4)]
+    clients = [world.cast.start(lambda _fleet: look_again(world), stays=True) for _ in range(4)]
     try:
         yield
     finally:

@@ -32,11 +32,11 @@ def cases() -> Iterator[Case]:
             yield Case(kind="the temporary folder is full", name=str(kind), run=full_tmp(kind))
     for kind in KINDS:
         yield limited("RLIMIT_FSIZE of 256 KiB", kind, resource.RLIMIT_FSIZE, SMALL_BYTES)
-        for most in (10, 14, 18):
+        for most in (12, 16):
             yield limited(f"RLIMIT_NOFILE of {most}", kind, resource.RLIMIT_NOFILE, most)
-        for more in (4, 32):
-            title = f"RLIMIT_AS {more} MiB above what is used"
-            yield limited(title, kind, resource.RLIMIT_AS, used_bytes() + (more << 20))
+        yield limited(
+            "RLIMIT_AS 16 MiB above what is used", kind, resource.RLIMIT_AS, used_bytes() + (16 << 20)
+        )
     yield Case(kind="a worker whose clock is 20 minutes fast", name="refuses to start", run=fast_clock)
     yield Case(kind="a Redis that evicts keys", name="a worker refuses to start", run=evicting)
     yield Case(kind="failpoints without the option for them", name="a worker refuses to start", run=armed)

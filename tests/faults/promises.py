@@ -14,10 +14,11 @@ from typing import Any
 import redis
 from sqlalchemy import text
 
-from shared.domain.job import LANES, JobKind, JobState
+from shared.domain.job import LANES, JobKind, JobState, Lane
 from shared.domain.manifest import Chunk
 from shared.domain.snapshot import SnapshotState
 from shared.operations import side
+from shared.operations.saga import lock_of
 from tests.faults.shop import Content
 from tests.faults.world import NAME, World
 
@@ -141,7 +142,7 @@ def leftovers(world: World) -> dict[str, Any]:
         found["parts"] = connection.execute(text("select count(*) from part")).scalar_one()
         locks_there = "select count(*) from pg_locks where locktype = 'advisory'"
         found["catalog locks"] = connection.execute(text(locks_there)).scalar_one()
-    found["lock"] = world.fleet.locks.holder(NAME)
+    found["locks"] = [held for lane in Lane if (held := world.fleet.locks.holder(lock_of(NAME, lane)))]
     entries = [path.name for path in (world.folder / "tmp").iterdir()]
     # The pools of real workers and beat have folders of their own there, jobs none.
     found["files"] = [name for name in entries if not name.startswith(("pymp-", "snapfleet-beat-"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -30,6 +31,7 @@ from tests.faults import (
     sleepers,
     storage,
     tools,
+    tracing,
 )
 from tests.faults.case import Case, Result
 from tests.faults.points import Passed
@@ -39,7 +41,7 @@ CASE_SECONDS = 120
 LOOSE_MOST = 6
 
 
-def run(board: Path, *, seeds: int, wanted: str) -> None:
+def run(board: Path, *, runner: int, runners: int, seeds: int, wanted: str) -> None:
     """Take cases until none is left; what became of each goes to the board, a line each."""
     logs.configure(level="info", style="json")
     signal.signal(signal.SIGALRM, too_long)
@@ -48,7 +50,7 @@ def run(board: Path, *, seeds: int, wanted: str) -> None:
         made = 0
         world = raised(Path(folder) / "0")
         try:
-            forth, back = boundaries.trace(world)
+            forth, back = tracing.trace(world, board, runner=runner, runners=runners)
             for case in shared_out(board, listed(forth, back, seeds=seeds), wanted):
                 result = tried(world, case)
                 line = json.dumps(asdict(result)) + "\n"
@@ -75,7 +77,7 @@ def raised(folder: Path) -> World:
 def listed(forth: Passed, back: Passed, *, seeds: int) -> list[Case]:
     """Every case, in an order that any runner makes the same."""
     made = [
-        *boundaries.cases(forth, back),
+        *boundaries.cases(forth, back, seeds=seeds),
         *cancelled.cases(),
         *crowds.cases(),
         *damage.cases(seeds=seeds),
@@ -96,7 +98,7 @@ def shared_out(board: Path, cases: Sequence[Case], wanted: str) -> Iterator[Case
     for case in cases:
         if wanted not in case.label:
             continue
-        name = "".join(c if c.isalnum() or c in ".:" else "-" for c in case.label)
+        name = hashlib.sha256(case.label.encode()).hexdigest()
         with suppress(FileExistsError):
             os.close(os.open(board / "taken" / name, os.O_CREAT | os.O_EXCL))
             yield case
@@ -111,6 +113,7 @@ def tried(world: World, case: Case) -> Result:
         world.begin()
         case.run(world)
         world.cast.leave()
+        scenes.put_back(world)
         if len(world.loose()) > LOOSE_MOST:
             scenes.tidy(world)
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is a promise that was not kept
@@ -138,4 +141,5 @@ def too_long(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), seeds=int(sys.argv[2]), wanted=sys.argv[3])
+    place, number, of, many, those = sys.argv[1:]
+    run(Path(place), runner=int(number), runners=int(of), seeds=int(many), wanted=those)

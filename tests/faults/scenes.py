@@ -13,12 +13,14 @@ from typing import Any
 
 from sqlalchemy import text
 
+from shared.domain import table_names
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import SAGAS, Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
-from shared.operations import check, requests, schedule, verify
+from shared.operations import check, requests, schedule, tables, verify
+from shared.postgres import databases
 from tests.faults.promises import assert_world
-from tests.faults.shop import Content
+from tests.faults.shop import BROUGHT_BACK, EMPTY, Content, with_table
 from tests.faults.world import NAME, World, new_key
 
 
@@ -31,19 +33,22 @@ class Scene:
     before: Content
     after: Content
     ask: Callable[[], str] = field(repr=False)
+    otherwise: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Takes away what only a success takes away."""
 
     def assert_over(self, job: Job, *, expected: JobState = JobState.SUCCEEDED) -> None:
         """It ended so, the content is the one that this means, and every promise holds."""
         assert job.state is expected, (job.state, job.error, job.attempts)
         content = self.after if expected is JobState.SUCCEEDED else self.before
+        if expected is not JobState.SUCCEEDED:
+            self.otherwise()
         assert_world(self.world, contents=[content])
 
     def assert_either(self, job: Job) -> None:
         """It ended, as this or that; the content is the one that its end means."""
         undone = {JobState.CANCELLED, SAGAS[self.kind].ends_undone}
         assert job.state in undone | {JobState.SUCCEEDED}, (job.state, job.error)
-        content = self.after if job.state is JobState.SUCCEEDED else self.before
-        assert_world(self.world, contents=[content])
+        self.assert_over(job, expected=job.state)
 
 
 def submit(world: World, kind: JobKind, request: Mapping[str, Any], *, key: str | None = None) -> str:
@@ -83,6 +88,7 @@ def golden(world: World) -> None:
     world.golden = world.shop.write()
     job = world.ended(ask_snapshot(world))
     assert job.state is JobState.SUCCEEDED, job.error
+    world.golden_job = job.id
     world.golden_id = str(job.request["snapshot_id"])
     requests.pin(world.fleet, world.golden_id, pinned=True)
     world.restored = None
@@ -160,15 +166,61 @@ def prove(world: World) -> Scene:
     )
 
 
-def look_over(world: World) -> Scene:
-    """Of everything, while nothing is wrong."""
-    content = world.shop.content()
+def bring_back(world: World) -> Scene:
+    """One table of the golden snapshot, beside the live one; nothing else changes."""
+    before = world.shop.write()
+    wanted = [table_names.wanted("public.big", BROUGHT_BACK)]
+    return Scene(
+        world=world,
+        kind=JobKind.TABLES,
+        before=before,
+        after=with_table(before, BROUGHT_BACK),
+        ask=lambda: submit(world, JobKind.TABLES, tables.request(world.golden_id, wanted)),
+    )
+
+
+def reset(world: World) -> Scene:
+    """Live is an empty database then, until `put_back`."""
+    parked_goes(world)
+    before = world.shop.write()
+    return Scene(
+        world=world,
+        kind=JobKind.RESET,
+        before=before,
+        after=EMPTY,
+        ask=lambda: submit(world, JobKind.RESET, {}),
+    )
+
+
+def put_back(world: World) -> None:
+    """After a reset: undo it, which brings back what was there."""
+    if world.shop.content() == EMPTY:
+        with world.fleet.catalog.transaction() as tx:
+            resets = [job for job in tx.jobs.listing() if job.kind is JobKind.RESET]
+        job = world.ended(ask_undo(world, next(j.id for j in resets if j.state is JobState.SUCCEEDED)))
+        assert job.state is JobState.SUCCEEDED, job.error
+
+
+def tidy_up(world: World) -> Scene:
+    """A check that is told to fix what one before it has found: a side database of a job that is over."""
+    content = world.shop.write()
+    orphan = databases.side_name(world.golden_job, 99)
+    with world.shop.session("postgres") as session:
+        session.execute(f"create database {orphan}")
+    looked = world.ended(submit(world, JobKind.CHECK, check.request()))
+    assert looked.state is JobState.SUCCEEDED, looked.error
+
+    def drop() -> None:
+        with world.shop.session("postgres") as session:
+            session.execute(f"drop database if exists {orphan} with (force)")
+
     return Scene(
         world=world,
         kind=JobKind.CHECK,
         before=content,
         after=content,
-        ask=lambda: submit(world, JobKind.CHECK, check.request()),
+        ask=lambda: submit(world, JobKind.CHECK, check.request(apply=looked.id)),
+        otherwise=drop,
     )
 
 
@@ -176,9 +228,11 @@ SCENES: Mapping[JobKind, Callable[[World], Scene]] = {
     JobKind.SNAPSHOT: snapshot,
     JobKind.VERIFY: prove,
     JobKind.RESTORE: restore,
+    JobKind.TABLES: bring_back,
     JobKind.UNDO: undo,
+    JobKind.RESET: reset,
     JobKind.PRUNE: prune,
-    JobKind.CHECK: look_over,
+    JobKind.CHECK: tidy_up,
 }
 
 

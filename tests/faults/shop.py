@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -37,7 +36,9 @@ select pg_get_userbyid(datdba), datacl::text, shobj_description(oid, 'pg_databas
        (select array_agg(setconfig order by setrole)::text from pg_db_role_setting where setdatabase = d.oid)
   from pg_database d where datname = %s
 """
+BROUGHT_BACK = "brought_back"
 TABLES = ("big", "account", "transfer", "pad")
+RELATIONS = "relations"
 CONTENT = (
     " union all ".join(
         f"select '{table}', count(*), coalesce(sum(hashtextextended({table}::text, 0)), 0)::text from {table}"
@@ -49,9 +50,13 @@ CONTENT = (
     " union all select 'constraints', count(*), min(convalidated::text) from pg_constraint where conrelid = any"
     f" (array{[*TABLES]}::regclass[]) and contype in ('p', 'f')"
     " union all select 'large object', 1, md5(lo_get(4711))"
+    f" union all select '{RELATIONS}', count(*), string_agg(relname, ' ' order by relname) from pg_class"
+    " where relkind in ('r', 'v', 'S') and relnamespace = 'public'::regnamespace"
     " order by 1"
 )
 Content = tuple[tuple[Any, ...], ...]
+EMPTY: Content = (("nothing",),)
+"""Of a database without any relation of a user."""
 
 
 class Shop:
@@ -92,6 +97,7 @@ class Shop:
         """Another content: one number in every account and transfer, so that a mix of two would show."""
         self.version += 1
         with self.session() as session, session.transaction():
+            session.execute(f"drop table if exists {BROUGHT_BACK}")
             session.execute("update account set balance = %s", [self.version])
             session.execute("delete from transfer")
             session.execute(
@@ -115,6 +121,9 @@ class Shop:
     def content(self, name: str | None = None) -> Content:
         """Every table's rows and a digest of them, and what hangs on them."""
         with self.session(name) as session:
+            relations = "select 1 from pg_class where relnamespace = 'public'::regnamespace"
+            if session.execute(relations.encode()).fetchone() is None:
+                return EMPTY
             return tuple(session.execute(CONTENT.encode()).fetchall())
 
     def properties(self) -> tuple[Any, ...] | None:
@@ -129,5 +138,13 @@ class Shop:
             return dict(found.fetchall())
 
 
-def digest(content: Content) -> str:
-    return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
+def with_table(content: Content, name: str) -> Content:
+    """The same with one more table, whatever is in it."""
+
+    def changed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+        if row[0] != RELATIONS:
+            return row
+        names = sorted([*row[2].split(), name])
+        return (row[0], len(names), " ".join(names))
+
+    return tuple(changed(row) for row in content)

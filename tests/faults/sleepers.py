@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,50 +11,59 @@ from sqlalchemy import text
 
 from shared.domain.job import SAGAS, JobKind
 from tests.faults import points
+from tests.faults.actors import Actor
+from tests.faults.boundaries import SAFEGUARD
 from tests.faults.case import Case
 from tests.faults.points import Passed
 from tests.faults.scenes import SCENES
 from tests.faults.world import NAME, World, stopped
 
 SHORT = timedelta(seconds=1.5)
-FELT = ("prove.compared", "part.taken", "copy.shared_out", "side.intended", "build.unmarked", "prune.marked")
-"""Moments so close to another one that sleeping at both shows nothing more."""
+AT_ONCE = 2
 
 
 def cases(forth: Passed) -> Iterator[Case]:
+    """At every moment inside, once: by the first kind of job that passes it; and when a job is all but done."""
+    known: set[str] = set()
     for kind in SAGAS:
-        inside = [point for point in forth[kind] if point in points.named() and point not in FELT]
-        for point in (*inside, points.last(kind)):
-            yield asleep(kind, point)
+        inside = [p for p in forth[kind] if p in points.named() and p not in known]
+        known.update(inside)
+        moments = [*inside, points.last(kind)]
+        for start in range(0, len(moments), AT_ONCE):
+            yield asleep(kind, moments[start : start + AT_ONCE])
 
 
-def asleep(kind: JobKind, point: str) -> Case:
-    """Another worker ends the job; the sleeper wakes up to nothing, and changes nothing."""
+def asleep(kind: JobKind, moments: Sequence[str]) -> Case:
+    """Others end the job; the sleepers wake up to nothing, and change nothing."""
 
     def run(world: World) -> None:
-        world.safeguarded = point.startswith(("copy.", "seal.", "chunk."))
+        world.safeguarded = any(point.startswith(SAFEGUARD) for point in moments)
         scene = SCENES[kind](world)
-        world.plan(point, "stop")
+        for point in moments:
+            world.plan(point, "stop")
         world.cast.changes = {"lease": SHORT}
         job_id = scene.ask()
-        world.work_until(lambda: world.struck(point), f"somebody at {point}")
-        world.cast.changes = {}
-        sleepers = [actor for actor in world.cast.playing() if stopped(actor.pid)]
-        assert sleepers
+        sleepers: list[Actor] = []
         try:
+            world.work_until(lambda: all(map(world.struck, moments)), f"somebody at each of {moments}")
+            world.cast.changes = {}
+            sleepers = [actor for actor in world.cast.playing() if stopped(actor.pid)]
+            assert len(sleepers) == len(moments)
             world.work_until(lambda: not world.unfinished(), lambda: f"the end of {world.job(job_id)}")
-            before = lasting(world)
-            content = world.shop.content()
+            before, content = lasting(world), world.shop.content()
         finally:
             for sleeper in sleepers:
                 sleeper.signal(signal.SIGCONT)
         for sleeper in sleepers:
             sleeper.wait()
-        assert lasting(world) == before, "I3: a superseded worker has changed something"
-        assert world.shop.content() == content
+        assert (lasting(world), world.shop.content()) == (before, content), (
+            "I3: a superseded worker has changed something"
+        )
         scene.assert_over(world.ended(job_id))
 
-    return Case(kind=f"SIGSTOP beyond the lease in {kind}, SIGCONT after it", name=point, run=run)
+    return Case(
+        kind=f"SIGSTOP beyond the lease in {kind}, SIGCONT after it", name=", ".join(moments), run=run
+    )
 
 
 def lasting(world: World) -> Any:

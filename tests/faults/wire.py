@@ -60,19 +60,30 @@ class Rule:
 class Wires:
     """Ports that lead to servers, and what is to happen on the way there."""
 
-    def __init__(self, folder: Path, *, s3: int, **tcp: int) -> None:
+    def __init__(self, folder: Path) -> None:
+        """Before any server is started: what these processes inherit they keep."""
         folder.mkdir()
         self._folder = folder
+        self._orders = 0
         self._ports: dict[str, int] = {}
-        self._pids = [self._fork("s3", s3, HttpWire)]
-        self._pids += [self._fork(name, port, TcpWire) for name, port in tcp.items()]
+        self._pids = [
+            self._fork("s3", HttpWire),
+            self._fork("redis", TcpWire),
+            self._fork("catalog", TcpWire),
+        ]
+
+    def lead(self, **ports: int) -> None:
+        """Where each of them ends."""
+        for name, port in ports.items():
+            (self._folder / f"{name}.target").write_text(str(port))
 
     def port(self, name: str) -> int:
         return self._ports[name]
 
     def rules(self, *rules: Rule) -> None:
         """From now on these apply to S3, and no others."""
-        self._write("s3", json.dumps([asdict(rule) for rule in rules]))
+        self._orders += 1  # so that the same rules count anew
+        self._write("s3", json.dumps([self._orders, [asdict(rule) for rule in rules]]))
 
     def say(self, name: str, what: str) -> None:
         """`silent`, `cut` or nothing, for a TCP wire."""
@@ -99,7 +110,7 @@ class Wires:
         fresh.write_text(what)
         fresh.rename(self._folder / name)
 
-    def _fork(self, name: str, target: int, make: Callable[[socket.socket, int, Path], Wire]) -> int:
+    def _fork(self, name: str, make: Callable[[socket.socket, Path], Wire]) -> int:
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._ports[name] = listener.getsockname()[1]
         parent = os.getpid()
@@ -108,7 +119,7 @@ class Wires:
             try:
                 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 if os.getppid() == parent:
-                    make(listener, target, self._folder / name).serve()
+                    make(listener, self._folder / name).serve()
             finally:
                 os._exit(1)
         listener.close()
@@ -118,8 +129,8 @@ class Wires:
 class Wire:
     """Accepts for ever; a thread for each connection."""
 
-    def __init__(self, listener: socket.socket, target: int, orders: Path) -> None:
-        self._listener, self._target, self._orders = listener, target, orders
+    def __init__(self, listener: socket.socket, orders: Path) -> None:
+        self._listener, self._orders = listener, orders
 
     def serve(self) -> NoReturn:
         while True:
@@ -137,6 +148,11 @@ class Wire:
     def carry(self, client: socket.socket) -> None:
         raise NotImplementedError
 
+    def connect(self) -> socket.socket:
+        """To the server, wherever it is by now."""
+        port = int(self._orders.with_suffix(".target").read_text())
+        return socket.create_connection(("127.0.0.1", port))
+
     def order(self) -> str:
         try:
             return self._orders.read_text()
@@ -146,7 +162,7 @@ class Wire:
 
 class TcpWire(Wire):
     def carry(self, client: socket.socket) -> None:
-        server = socket.create_connection(("127.0.0.1", self._target))
+        server = self.connect()
         for ends in ((client, server), (server, client)):
             threading.Thread(target=self._pump, args=ends, daemon=True).start()
         while client.fileno() >= 0 and server.fileno() >= 0:
@@ -170,14 +186,14 @@ class TcpWire(Wire):
 class HttpWire(Wire):
     """Knows as much of HTTP as S3 clients and servers use."""
 
-    def __init__(self, listener: socket.socket, target: int, orders: Path) -> None:
-        super().__init__(listener, target, orders)
+    def __init__(self, listener: socket.socket, orders: Path) -> None:
+        super().__init__(listener, orders)
         self._known: tuple[str, list[Rule], list[int]] = ("", [], [])
         self._deciding = threading.Lock()
 
     def carry(self, client: socket.socket) -> None:
         reader = client.makefile("rb")
-        with socket.create_connection(("127.0.0.1", self._target)) as server:
+        with self.connect() as server:
             answers = server.makefile("rb")
             while request := Message.read(reader):
                 if "100-continue" in request.header("expect").lower():
@@ -229,9 +245,8 @@ class HttpWire(Wire):
         with self._deciding:
             order = self.order()
             if order != self._known[0]:
-                rules = [
-                    Rule(**{**each, "share": tuple(each["share"])}) for each in json.loads(order or "[]")
-                ]
+                _, given = json.loads(order or "[0, []]")
+                rules = [Rule(**{**each, "share": tuple(each["share"])}) for each in given]
                 self._known = (order, rules, [0] * len(rules))
             _, rules, counts = self._known
             for number, rule in enumerate(rules):

@@ -31,14 +31,16 @@ from embedded.valkey import Valkey
 from shared import failpoints
 from shared.broker.doorbell import MemoryDoorbell
 from shared.catalog import catalog
+from shared.catalog.catalog import Catalog
 from shared.catalog.migration import migrate
-from shared.domain.job import Job, JobState
+from shared.domain.job import Job, JobState, Lane
 from shared.domain.retention import Policy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.locks.redis import PREFIX, RedisLocks
 from shared.operations import dispatch
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
+from shared.operations.saga import lock_of
 from shared.settings import Settings
 from shared.storage import s3
 from shared.storage.repository import Repository
@@ -69,6 +71,8 @@ SERVER = {
     "max_connections": "60",
     "shared_buffers": "32MB",
     "jit": "off",
+    # Logging in, which is not what is tested here, is most of what some steps would do.
+    "scram_iterations": "1",
 }
 OWNERS = """
 select lease_owner from job where lease_until > now() union select lease_owner from part where lease_until > now()
@@ -85,6 +89,7 @@ class World:
         self.catalog_server = Postgres(folder / "catalog", settings=SERVER)
         self.valkey = Valkey(folder / "valkey", persistent=False)
         self.seaweed = SeaweedFS(folder / "seaweed")
+        self.wires = Wires(folder / "wires")
         self.servers = (self.source, self.catalog_server, self.valkey, self.seaweed)
         for server in self.servers:
             server.begin()
@@ -93,12 +98,7 @@ class World:
         for name in ("tmp", "points", "logs", "home"):
             (folder / name).mkdir()
         self.points = folder / "points"
-        self.wires = Wires(
-            folder / "wires",
-            s3=self.seaweed.port,
-            redis=self.valkey.port,
-            catalog=self.catalog_server.port,
-        )
+        self.wires.lead(s3=self.seaweed.port, redis=self.valkey.port, catalog=self.catalog_server.port)
         self.shop = Shop(self.source, NAME)
         with psycopg.connect(self.catalog_server.dsn(), autocommit=True) as admin:
             password = sql.Literal(self.catalog_server.secret("keeper"))
@@ -116,10 +116,12 @@ class World:
         self.keep = 100
         self.fleet = self.compose()
         migrate(self.fleet.catalog)
+        failpoints.arm(self.points)
         self.cast = Cast(self)
         self.crew = Crew(self)
         self.golden: Content = ()
         self.golden_id = ""
+        self.golden_job = ""
         self.safeguarded = False
         """Whether restores take a safety snapshot first."""
         self.restored: tuple[str, tuple[Content, Content]] | None = None
@@ -169,17 +171,28 @@ class World:
     def s3_client(self) -> Any:
         return self._boto.client("s3", endpoint_url=self.seaweed.endpoint)
 
+    def let_go(self) -> None:
+        """In a process forked from ours: the folders of the servers are not held by it."""
+        for server in self.servers:
+            server._lock.release()  # noqa: SLF001 - a server has no use for this but here
+
     # Fleets
 
     def compose(
-        self, *, lease: timedelta = LEASE, wired: bool = False, read_timeout: timedelta = READ, **changes: Any
+        self,
+        *,
+        lease: timedelta = LEASE,
+        wired: bool = False,
+        read_timeout: timedelta = READ,
+        forked: bool = False,
+        **changes: Any,
     ) -> Fleet:
         """What a process of the fleet works with; `wired` has it reach S3, Redis and catalog by the wires."""
         database = self._composed.databases[NAME]
         endpoint = f"http://127.0.0.1:{self.wires.port('s3')}" if wired else self.seaweed.endpoint
         made = replace(
             self._composed,
-            catalog=catalog.connect(self.catalog_url(wired=wired)),
+            catalog=self._catalog(forked=forked, wired=wired),
             locks=RedisLocks.connect(self.redis_url(wired=wired)),
             repository=Repository(
                 s3.connect(
@@ -196,6 +209,13 @@ class World:
             owner=f"actor:{os.getpid()}",
         )
         return replace(made, **changes)
+
+    def _catalog(self, *, forked: bool, wired: bool) -> Catalog:
+        """A forked process has connections of its own, and keeps the statements that ours has compiled."""
+        if wired or not forked:
+            return catalog.connect(self.catalog_url(wired=wired))
+        self.fleet.catalog.engine.dispose(close=False)
+        return self.fleet.catalog
 
     def catalog_url(self, *, wired: bool = False) -> str:
         url = self.catalog_server.dsn("catalog", user="keeper", password=self.catalog_server.secret("keeper"))
@@ -295,7 +315,8 @@ class World:
         )
         self.cast.leave()
         with redis.Redis.from_url(self.valkey.url) as client:  # of the dead, who held it when all was done
-            client.pexpire(f"{PREFIX}{NAME}", 1)
+            for lane in Lane:
+                client.pexpire(f"{PREFIX}{lock_of(NAME, lane)}", 1)
 
     def ended(self, job_id: str) -> Job:
         """The job once it and all that it gave rise to is over."""
