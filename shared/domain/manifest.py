@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -193,11 +194,19 @@ def decode(body: bytes, *, sha256: str | None) -> Manifest:
         raise Damaged("the manifest cannot be read", code="manifest_damaged", hint=DAMAGED_HINT) from exc
 
 
-def plain(value: Any, of: type[Any]) -> Any:
+@cache
+def _adapter(of: Any) -> TypeAdapter[Any]:
+    """Made once for each type: that takes some milliseconds."""
+    return TypeAdapter(of)
+
+
+def plain(value: Any, of: Any) -> Any:
     """A dataclass of this module as JSON-ready values, for a row's jsonb column."""
-    return TypeAdapter(of).dump_python(value, mode="json")
+    return _adapter(of).dump_python(value, mode="json")
 
 
 def parse(value: Any, of: type[T]) -> T:
     """What `plain` wrote, read back."""
-    return TypeAdapter(of).validate_python(value)
+    kind: Any = of
+    found: T = _adapter(kind).validate_python(value)
+    return found
