@@ -12,7 +12,7 @@ from typing import Literal, Self, TypedDict
 from pydantic import SecretStr
 
 from shared.domain.database import Database
-from shared.domain.events import ALLOWED, KEEP_EVENTS, Ask
+from shared.domain.events import Ask
 from shared.errors import Misconfigured
 from shared.settings import targets
 from shared.settings.fields import first_of
