@@ -65,7 +65,13 @@ def look(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool) -> Wan
     found = emptiness.look(fleet.dsn(database), application_name=APPLICATION)
     if found.holds is not None:
         return Wanted(found=found)
-    blocking.block(fleet, database, why=WHY_BLOCKED)
+    if blocking.block(fleet, database, why=WHY_BLOCKED):
+        # Another node's restore may have ended, and unblocked it, between our look and our block.
+        found = emptiness.look(fleet.dsn(database), application_name=APPLICATION)
+        if found.holds is not None:
+            with fleet.catalog.transaction() as tx:
+                blocking.lift(tx, database, why=WHY_BLOCKED)
+            return Wanted(found=found)
     chosen = choose(fleet, database)
     new = NewJob(
         id=job_id,

@@ -65,8 +65,8 @@ def last_look(run: StepRun, *, live_oid: int | None) -> LastLook | None:
 
 
 def lift(tx: Transaction, job: Job) -> None:
-    """The database holds what it should: snapshots of it are good again."""
-    if is_asked_for(job):
+    """The live database holds a snapshot, whoever asked for that: snapshots of it are good again."""
+    if job.request.get("to") is None:
         blocking.lift(tx, job.database, why=WHY_BLOCKED)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from shared.domain.schedule import Every
 from shared.errors import NotFound, Refused, Unreachable
 from shared.operations import blocking, bootstrap, reports
 from shared.operations.bootstrap import Begun
+from shared.operations.emptiness import WHY_BLOCKED
 from shared.postgres.dsn import Dsn
 from shared.storage.memory import MemoryStorage
 from tests.integration.conftest import Inline
@@ -251,6 +253,37 @@ def test_somebody_elses_reason_to_block_outlives_a_restore(fleet: InlineFleet, u
     with fleet.fleet.catalog.engine.connect() as catalog:
         types = "select type from outbox where type like 'database.%' order by id"
         assert list(catalog.execute(text(types)).scalars()) == ["database.blocked", "database.unblocked"]
+
+
+def test_a_restore_that_somebody_asked_for_by_hand_lifts_the_block(fleet: InlineFleet, url: str) -> None:
+    empty(url)
+    blocking.block(fleet.fleet, NAME, why=WHY_BLOCKED)
+    assert fleet.restore(to="beside").state is JobState.SUCCEEDED
+    assert blocked(fleet) == WHY_BLOCKED
+    assert fleet.restore().state is JobState.SUCCEEDED
+    assert blocked(fleet) is None
+
+
+def test_a_database_that_is_filled_between_the_look_and_the_block_is_not_left_blocked(
+    fleet: InlineFleet, url: str
+) -> None:
+    empty(url)
+    waiting = (
+        "select count(*) from pg_locks join pg_database d on d.oid = database"
+        " where datname = current_database() and not granted"
+    )
+    with ThreadPoolExecutor(1) as node, fleet.fleet.catalog.engine.connect() as catalog:
+        catalog.execute(text("lock table database"))
+        late = node.submit(begin, fleet)
+        give_up_at = time.monotonic() + 10
+        while catalog.execute(text(waiting)).scalar_one() == 0:
+            assert time.monotonic() < give_up_at, "it does not want to block"
+            time.sleep(0.01)
+        query(url, "create table item (id int)")
+        catalog.rollback()
+        begun = late.result(10)
+    assert (begun.accepted, begun.found.holds) == (None, "public.item")
+    assert blocked(fleet) is None
 
 
 def change_snapshots(fleet: InlineFleet, statement: str) -> None:
