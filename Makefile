@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SETUP ?= $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check bus-burst round-trips-large bench-workers bench-memory build lock clean
+.PHONY: help setup demo up example-python example-node test check bus-burst round-trips-large bench-workers bench-memory build lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ demo: $(SETUP)  ## snapshot a real database on the fleet, lose it, bring it back
 
 up: $(SETUP)  ## run the embedded fleet until Ctrl-C
 	@$(BIN)/snapfleet up
+
+example-python: $(SETUP)  ## a service in Python gets its database back over the event bus
+	@$(BIN)/python -m examples.consciousness.run python
+
+example-node: $(SETUP)  ## the same in Node, with nothing of ours (needs node 20 and npm)
+	@$(BIN)/python -m examples.consciousness.run node
 
 test: $(SETUP)  ## run all tests against real servers (ARGS="-k name" picks some)
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)

@@ -8,6 +8,7 @@ by another. Killing pytest kills the servers, whatever the signal.
 from __future__ import annotations
 
 import itertools
+import shutil
 import signal
 import uuid
 from collections.abc import Callable, Generator
@@ -43,12 +44,19 @@ VALKEY_DATABASES = 16
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs Debian's PostgreSQL 15 where it is not installed; the summary counts it."""
-    if 15 in binaries.debian_bins():
+    """Leave out what needs Debian's PostgreSQL 15, or Node, where it is not installed; the summary counts it."""
+    installed = {"postgres15": 15 in binaries.debian_bins(), "node": shutil.which("npm") is not None}
+    missing = {name for name, is_there in installed.items() if not is_there}
+    left_out = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
+    if not left_out:
         return
-    left_out = [item for item in items if "postgres15" in getattr(item, "fixturenames", ())]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def node() -> None:
+    """Node and npm, as the machine has them."""
 
 
 @pytest.fixture(scope="session")
