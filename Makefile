@@ -5,9 +5,11 @@ DIST ?= dist
 BIN := $(VENV)/bin
 # The mark of an environment that is up to date. `SETUP=` says that VENV is somebody else's and complete.
 SETUP ?= $(VENV)/.ready
+# How often the random ones among the faults are tried, with other dice each time.
+FAULT_SEEDS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up example-python example-node test check bus-burst round-trips-large bench-workers bench-memory build lock clean
+.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large bench-workers bench-memory build lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,9 @@ example-node: $(SETUP)  ## the same in Node, with nothing of ours (needs node 20
 
 test: $(SETUP)  ## run all tests against real servers (ARGS="-k name" picks some)
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+faults: $(SETUP)  ## break a fleet in every known way, and look every promise up after each (FAULT_SEEDS=3)
+	@$(BIN)/python -m tests.faults --seeds $(FAULT_SEEDS) $(ARGS)
 
 check: $(SETUP)  ## formatter, linter, types, import rules, installed packages
 	@$(BIN)/ruff format --check .
