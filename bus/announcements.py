@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.domain.envelope import SEQUENCE_DIGITS
-from shared.domain.events import ANNOUNCED, FINDING, REJECTED, UNNEEDED
+from shared.domain.events import ANNOUNCED, FINDINGS, REJECTED, UNNEEDED
 from shared.domain.findings import Severity
 from shared.domain.job import JobKind, JobState
 
@@ -113,10 +113,8 @@ class Refuted(Shape):
 
 
 class Finding(Shape):
-    """A check has found something that hurts, or will."""
+    """One fact about one thing."""
 
-    job_id: str
-    kind: Literal["check"]
     code: str
     severity: Severity
     subject: str
@@ -125,6 +123,16 @@ class Finding(Shape):
     todo: str
     amount: int
     fixable: bool
+
+
+class Findings(Shape):
+    """A check has found what hurts, or will."""
+
+    job_id: str
+    kind: Literal["check"]
+    worst: Severity
+    count: int
+    findings: list[Finding] = Field(description="The worst of them.")
 
 
 class Missed(Shape):
@@ -170,7 +178,7 @@ OTHERS: Mapping[str, type[Shape]] = {
     "snapshot.suspect": Suspect,
     "snapshot.cleared": Suspect,
     "verify.refuted": Refuted,
-    FINDING: Finding,
+    FINDINGS: Findings,
     "schedule.missed": Missed,
     "database.blocked": Blocked,
     "database.unblocked": Blocked,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
-from shared.domain.events import FINDING, SOURCE, SPECVERSION, Told, type_of
+from shared.domain.events import FINDINGS, SOURCE, SPECVERSION, Told, type_of
 
 SEQUENCE_DIGITS = 12
 
@@ -50,7 +50,7 @@ FROM_EVENT = (
     "asked_type",
     "entry",
 )
-FROM_FINDING = ("code", "severity", "subject", "what", "means", "todo", "amount", "fixable")
+FROM_FINDINGS = ("worst", "findings")
 
 
 def of(told: Told) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def facts(told: Told) -> dict[str, Any]:
     found |= picked(data.get("request") or {}, FROM_REQUEST)
     found |= picked(data.get("result") or {}, FROM_RESULT)
     found |= picked(data, FROM_EVENT)
-    if told.type == FINDING:
-        found |= picked(data, FROM_FINDING)
+    if told.type == FINDINGS:
+        found |= picked(data, FROM_FINDINGS)
     error = data.get("error")
     if error:
         found["error"] = {name: error.get(name) for name in ("code", "message", "hint")}

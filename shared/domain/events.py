@@ -57,7 +57,7 @@ STAGES = (
     *sorted({JobState.FAILED, JobState.CANCELLED}),
 )
 
-FINDING = "check.finding"
+FINDINGS = "check.finding"
 REJECTED = "request.rejected"
 UNNEEDED = "request.unneeded"
 """Nothing had to be done: the database that was to be filled if empty is in use."""
@@ -72,7 +72,7 @@ ANNOUNCED: Mapping[str, str] = {
     "verify.refuted": f"{PREFIX}snapshot.refuted.v1",
     "prune.succeeded": f"{PREFIX}snapshot.pruned.v1",
     "undo.succeeded": f"{PREFIX}restore.undone.v1",
-    FINDING: f"{PREFIX}integrity.finding.v1",
+    FINDINGS: f"{PREFIX}integrity.findings.v1",
     "schedule.missed": f"{PREFIX}schedule.missed.v1",
     "database.blocked": f"{PREFIX}database.blocked.v1",
     "database.unblocked": f"{PREFIX}database.unblocked.v1",

@@ -111,7 +111,7 @@ def drop(run: StepRun) -> Outcome:
     def record(tx: Transaction) -> None:
         prune_job_id = run.job.request.get("prune_job_id")
         if prune_job_id is not None:
-            tx.jobs.submit(prune(run, str(prune_job_id), after=str(run.job.request["snapshot_id"])))
+            ask_for(tx, prune(run, str(prune_job_id), after=str(run.job.request["snapshot_id"])))
 
     return Outcome(record=record)
 
@@ -133,12 +133,17 @@ def follow(tx: Transaction, run: StepRun, manifest: Manifest) -> None:
             ),
             idempotency_key=f"verify:{manifest.id}",
         )
-        job, is_new = tx.jobs.submit(proof_of_it)
-        if is_new:
-            data = {"kind": str(job.kind), "request": dict(job.request)}
-            tx.outbox.add("verify.accepted", database=job.database, job_id=job.id, data=data)
+        ask_for(tx, proof_of_it)
         return
-    tx.jobs.submit(prune(run, str(asked["prune_job_id"]), after=manifest.id))
+    ask_for(tx, prune(run, str(asked["prune_job_id"]), after=manifest.id))
+
+
+def ask_for(tx: Transaction, new: NewJob) -> None:
+    """A job that follows from another one, told of as any is."""
+    job, is_new = tx.jobs.submit(new)
+    if is_new:
+        data = {"kind": str(job.kind), "request": dict(job.request)}
+        tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
 
 
 def wants_proof(tx: Transaction, run: StepRun, manifest: Manifest) -> bool:

@@ -98,12 +98,13 @@ def test_a_request_becomes_a_job_and_what_became_of_it_is_heard_in_order(
         "verify.accepted",
         "snapshot.sealed",
         "verify.started",
+        "prune.accepted",
         "snapshot.verified",
         "prune.started",
         "snapshot.pruned",
     ]
     events = bus.heard()
-    assert [event["sequence"] for event in events] == [f"{n:012d}" for n in range(1, 9)]
+    assert [event["sequence"] for event in events] == [f"{n:012d}" for n in range(1, 10)]
     assert {event["causationsource"] for event in events} == {asked["source"]}
     assert {event["subject"] for event in events} == {NAME}
     assert len({event["id"] for event in events}) == len(events)
