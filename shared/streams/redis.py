@@ -50,7 +50,8 @@ class RedisStreams:
     def append(self, stream: str, entries: Sequence[Fields]) -> list[str]:
         if not entries:
             return []
-        with translated(), self._client.pipeline(transaction=True) as pipe:
+        # One alone needs no transaction, and whoever may only append has no right to one.
+        with translated(), self._client.pipeline(transaction=len(entries) > 1) as pipe:
             for fields in entries:
                 pipe.xadd(stream, _plain(fields))
             return [_text(entry_id) for entry_id in pipe.execute()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +14,10 @@ import pytest
 from redis import Redis
 
 from shared.errors import Unreachable
-from shared.streams.base import Entry, Streams
+from shared.streams.base import EVENTS, REQUESTS, Entry, Streams
 from shared.streams.memory import MemoryStreams
 from shared.streams.redis import RedisStreams
-from tests.contract.valkey import Valkey, wait_until
+from tests.contract.valkey import PASSWORD, Valkey, wait_until
 
 AT_ONCE = timedelta(0)
 LONG = timedelta(minutes=5)
@@ -308,6 +309,28 @@ def test_a_server_without_memory_left_is_unreachable(own_valkey: Valkey) -> None
         client.config_set("maxmemory", "1mb")
     with pytest.raises(Unreachable):
         subject.send(*[b"x" * 100_000] * 50)
+
+
+def test_the_rights_that_are_documented_for_a_service_are_enough_and_not_too_many(own_valkey: Valkey) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "event-bus.md").read_text("utf-8")
+    (rules,) = re.findall(r"ACL SETUSER journal (on [^`]*)```", page)
+    with Redis.from_url(own_valkey.url) as admin:
+        admin.execute_command("ACL", "SETUSER", "journal", *rules.split())
+        streams = RedisStreams.connect(
+            own_valkey.url.replace("redis://:", "redis://journal:").replace(PASSWORD, "secret")
+        )
+        admin.xadd(EVENTS, {"event": b"heard"})
+        assert streams.append(REQUESTS, [{"event": b"asked"}])
+        assert bodies(streams.before(EVENTS, entry_id=None, count=1)) == [b"heard"]
+        assert bodies(streams.after(EVENTS, entry_id="0-0", count=1, wait=AT_ONCE)) == [b"heard"]
+        for too_much in (
+            lambda: streams.append(EVENTS, [{"event": b"forged"}]),
+            lambda: streams.append("snap:jobs", [{"event": b"task"}]),
+            lambda: streams.before(REQUESTS, entry_id=None, count=1),
+            lambda: streams.delete(REQUESTS, ["0-1"]),
+        ):
+            with pytest.raises(Unreachable, match="NoPermission"):
+                too_much()
 
 
 def answers(subject: Subject) -> bool:
