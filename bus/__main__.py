@@ -31,23 +31,27 @@ log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT, then finish what is in hand; 1 with a clear line when it cannot start."""
+    """Run until SIGTERM or SIGINT, then finish what is in hand; 1 with a clear line when it cannot go on."""
     asked_to_end = hear_signals()
     try:
         settings = Settings.from_environment()
         logs.configure(level=settings.log_level, style=settings.log_format)
-        fleet = compose(**settings.values())
-        check(fleet)
+        serve(settings, until=asked_to_end)
     except SnapfleetError as exc:
         sys.stderr.write(f"error: {exc.message}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
         return 1
+    return 0
+
+
+def serve(settings: Settings, *, until: threading.Event) -> None:
+    fleet = compose(**settings.values())
     try:
-        log.info("bus_started", allowed=[str(ask) for ask in settings.bus_allow])
-        make_service(settings, fleet).run(until=asked_to_end)
+        check(fleet)
+        log.info("bus_started", allowed=sorted(settings.bus_allow))
+        make_service(settings, fleet).run(until=until)
+        log.info("bus_stopped")
     finally:
         fleet.catalog.close()
-    log.info("bus_stopped")
-    return 0
 
 
 def check(fleet: Fleet) -> None:

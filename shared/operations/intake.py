@@ -20,12 +20,14 @@ from shared.domain.events import REJECTED, UNNEEDED, Ask, Cause, Request, refuse
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import Digests, VerifyPolicy
 from shared.domain.snapshot import Reason
-from shared.errors import Refused, SnapfleetError
+from shared.errors import Busy, Refused, SnapfleetError, Unreachable
 from shared.operations import bootstrap, check, requests, verify
 from shared.operations.fleet import Fleet
 
 NOBODY = ""
 """The source, in the inbox, of what has none or bears another's name: its entry is its identity."""
+
+CATALOG_AWAY = "catalog_unreachable"
 
 NewSnapshotId = Callable[[datetime], str]
 
@@ -165,10 +167,7 @@ class Desk:
                 new = self.job(request, JobKind.SNAPSHOT, snapshot)
                 return Wanted(new=new, later=(verify_job_id, prune_job_id))
             case Ask.RESTORE if wants["if_empty"]:
-                seen = bootstrap.look(
-                    self.fleet, request.database, job_id=self.new_job_id(), as_superuser=False
-                )
-                return Wanted(new=seen.new, why=f"the database is in use: it holds {seen.found.holds}")
+                return self.filled_if_empty(request)
             case Ask.RESTORE:
                 chosen = requests.choose_snapshot(
                     self.fleet, request.database, snapshot_id=wants["snapshot_id"], at=wants["at"]
@@ -197,6 +196,16 @@ class Desk:
                 return Wanted(new=self.job(request, JobKind.VERIFY, proof))
             case Ask.CHECK:
                 return Wanted(new=self.job(request, JobKind.CHECK, check.request()))
+
+    def filled_if_empty(self, request: Request) -> Wanted:
+        """Raises Busy where the database's own server is away: the others must not wait for it."""
+        try:
+            seen = bootstrap.look(self.fleet, request.database, job_id=self.new_job_id(), as_superuser=False)
+        except Unreachable as exc:
+            if exc.code == CATALOG_AWAY:
+                raise
+            raise Busy(exc.message, code=exc.code, hint=exc.hint) from exc
+        return Wanted(new=seen.new, why=f"the database is in use: it holds {seen.found.holds}")
 
     def job(self, request: Request, kind: JobKind, asked: dict[str, object]) -> NewJob:
         return NewJob(

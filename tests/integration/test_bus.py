@@ -294,6 +294,20 @@ def test_while_the_catalog_is_away_nothing_is_refused_and_nothing_lost(
     assert (len(jobs(fleet)), bus.left(), bus.dead()) == (2, 0, [])
 
 
+def test_a_database_whose_server_is_away_holds_no_other_request_up(fleet: InlineFleet, bus: BusWorld) -> None:
+    away = replace(fleet.fleet.database(NAME), name="away", url="postgresql://nobody@127.0.0.1:1/nothing")
+    bus.fleet = replace(fleet.fleet, databases={**fleet.fleet.databases, "away": away})
+    bus.ingest = bus.reader("first")
+    empty, good = request(Ask.RESTORE, {"if_empty": True}, subject="away"), request()
+    bus.send(empty, good)
+    assert bus.ingest.turn(wait=AT_ONCE) > 0
+    assert bus.ingest.turn(wait=AT_ONCE) > 0
+    assert jobs(fleet) == ["snapshot active"]
+    assert (bus.left(), bus.dead()) == (1, [])
+    bus.handle()
+    assert rejections(bus) == [(empty["id"], "not_answered")]
+
+
 class Poisoned(dict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name == "poison":

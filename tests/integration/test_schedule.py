@@ -84,6 +84,8 @@ def test_a_day_without_beat_costs_one_run_and_the_rest_is_recorded_as_missed(inl
     assert {later - due for (due, _), (later, _) in pairwise(found)} == {timedelta(hours=6)}
     with inlined.fleet.catalog.transaction() as tx:
         assert tx.schedules.missed(NAME) == 3
+        (told,) = [each for each in tx.outbox.unpublished(limit=10) if each.type == "schedule.missed"]
+    assert told.data["count"] == 3
     assert (job.kind, job.state, job.request["reason"]) == (JobKind.SNAPSHOT, JobState.ACTIVE, "schedule")
 
 
