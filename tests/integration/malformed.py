@@ -84,20 +84,19 @@ def ask_for(chance: Chance, ask: Ask = Ask.SNAPSHOT, data: Any = None, **attribu
 
 def bad_json(chance: Chance) -> bytes:
     good = body(ask_for(chance))
-    return chance.choice(
-        [
-            lambda: good[: chance.randrange(len(good))],
-            lambda: good + chance.choice([b"x", b"}", b"{}", b"\x00"]),
-            lambda: good.replace(b'"', b"'"),
-            lambda: good.replace(b'"data": {}', b'"data": {"labels": NaN}'),
-            lambda: b"[" * 100_000,
-            lambda: b'{"data":' * 1_000 + b"1" + b"}" * 1_000,
-            lambda: good.decode().encode("utf-16"),
-            lambda: b"\xef\xbb\xbf" + good + b"\xef\xbb\xbf",
-            lambda: b"\x80\x04\x95" + good,
-            lambda: good[:5] + bytes([chance.randrange(1, 9)]) + good[5:],
-        ]
-    )()
+    ways: list[Callable[[], bytes]] = [
+        lambda: good[: chance.randrange(len(good))],
+        lambda: good + chance.choice([b"x", b"}", b"{}", b"\x00"]),
+        lambda: good.replace(b'"', b"'"),
+        lambda: good.replace(b'"data": {}', b'"data": {"labels": NaN}'),
+        lambda: b"[" * 100_000,
+        lambda: b'{"data":' * 1_000 + b"1" + b"}" * 1_000,
+        lambda: good.decode().encode("utf-16"),
+        lambda: b"\xef\xbb\xbf" + good + b"\xef\xbb\xbf",
+        lambda: b"\x80\x04\x95" + good,
+        lambda: good[:5] + bytes([chance.randrange(1, 9)]) + good[5:],
+    ]
+    return chance.choice(ways)()
 
 
 def wrong_type(chance: Chance) -> bytes:
@@ -125,7 +124,7 @@ def hostile(chance: Chance) -> bytes:
             ("data_base64", "e30="),
         ]
     )
-    return body(ask_for(chance, **{name: word}))
+    return body(ask_for(chance) | {name: word})
 
 
 def wrong_data(chance: Chance) -> bytes:

@@ -47,7 +47,9 @@ def bus(fleet: InlineFleet) -> BusWorld:
 
 
 def tell(tx: Transaction, database: str | None = NAME, number: int = 0) -> None:
-    tx.outbox.add("schedule.missed", database=database, job_id=None, data={"count": number})
+    moment = "2026-11-22T19:55:00+00:00"
+    data = {"count": number, "first": moment, "last": moment, "why": "nobody was there"}
+    tx.outbox.add("schedule.missed", database=database, job_id=None, data=data)
 
 
 def tell_some(fleet: InlineFleet, count: int) -> None:
