@@ -97,6 +97,12 @@ FAILURES: Final[tuple[tuple[str, type[SnapfleetError], str, str | None], ...]] =
     (r"snapshot \S+ does not exist", Transient, "snapshot_lost", "the session that exported it has ended"),
     (r"cache lookup failed|could not open relation with OID", Transient, "schema_changed", "DDL was running"),
     (
+        r"may have been concurrently dropped",
+        Transient,
+        "schema_changed",
+        f"DDL was running; if not, {_RIGHTS}",
+    ),
+    (
         r"could not create unique index|violates \S+(?: \S+)? constraint",
         Permanent,
         "constraint_violated",
