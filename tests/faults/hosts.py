@@ -35,7 +35,7 @@ def cases() -> Iterator[Case]:
         for most in (12, 16):
             yield limited(f"RLIMIT_NOFILE of {most}", kind, resource.RLIMIT_NOFILE, most)
         yield limited(
-            "RLIMIT_AS 16 MiB above what is used", kind, resource.RLIMIT_AS, used_bytes() + (16 << 20)
+            "RLIMIT_AS 64 MiB above what is used", kind, resource.RLIMIT_AS, used_bytes() + (64 << 20)
         )
     yield Case(kind="a worker whose clock is 20 minutes fast", name="refuses to start", run=fast_clock)
     yield Case(kind="a Redis that evicts keys", name="a worker refuses to start", run=evicting)

@@ -27,6 +27,7 @@ from tests.faults import (
     disk,
     fleets,
     hosts,
+    recovery,
     scenes,
     sleepers,
     storage,
@@ -84,6 +85,7 @@ def listed(forth: Passed, back: Passed, *, seeds: int) -> list[Case]:
         *databases.cases(),
         *fleets.cases(),
         *hosts.cases(),
+        *recovery.cases(),
         *sleepers.cases(forth),
         *storage.cases(),
         *tools.cases(),
@@ -113,6 +115,7 @@ def tried(world: World, case: Case) -> Result:
         world.begin()
         case.run(world)
         world.cast.leave()
+        world.cast.reset()
         scenes.put_back(world)
         if len(world.loose()) > LOOSE_MOST:
             scenes.tidy(world)

@@ -1,4 +1,4 @@
-"""pg_dump and pg_restore, killed and suspended: at their beginning, in the middle and near their end.
+"""pg_dump and pg_restore, killed and suspended in the middle of their work.
 
 They are caught while they wait for a lock that the case holds.
 """
@@ -23,8 +23,8 @@ from tests.faults.world import World
 # What the job is; where it is held until the lock is taken; and on what, so that the tool waits there.
 CAUGHT = {
     "pg_dump at its beginning": (JobKind.SNAPSHOT, "copy.shared_out", "pg_catalog.pg_extension"),
-    "pg_dump near its end": (JobKind.SNAPSHOT, "copy.shared_out", "pg_catalog.pg_largeobject"),
-    "pg_restore of the schema": (JobKind.RESTORE, "side.created", "pg_catalog.pg_proc"),
+    "pg_dump in the middle": (JobKind.SNAPSHOT, "copy.shared_out", "pg_catalog.pg_seclabel"),
+    "pg_restore of the schema": (JobKind.RESTORE, "side.created", "pg_catalog.pg_sequence"),
     "pg_restore of the data": (JobKind.RESTORE, "side.schema_restored", "public.pad"),
     "pg_restore of the constraints": (JobKind.RESTORE, "build.unmarked", "public.account"),
     "pg_restore in a proof": (JobKind.VERIFY, "side.schema_restored", "public.pad"),
@@ -66,6 +66,7 @@ def waiting(world: World, kind: JobKind, point: str, table: str, ask: Callable[[
         database = world.shop.name if kind is JobKind.SNAPSHOT else sides[0]
         locker = world.shop.admin(database)
         session = locker.__enter__()
+        session.execute("set lock_timeout = '5s'")
         session.execute("begin")
         session.execute(f"lock table {table} in access exclusive mode".encode())
     try:

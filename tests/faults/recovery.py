@@ -1,0 +1,71 @@
+"""What is left when nearly everything is gone, or was emptied by somebody: the repository, and good snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+
+from shared.catalog.migration import migrate
+from shared.domain.job import JobKind, JobState
+from shared.operations import rebuilding, suspecting
+from tests.faults.case import Case
+from tests.faults.promises import assert_world
+from tests.faults.scenes import SCENES, ask_restore, ask_snapshot, ask_verify, parked_goes, tidy
+from tests.faults.world import World
+
+
+def cases() -> Iterator[Case]:
+    yield Case(
+        kind="the catalog is dropped", name="rebuilt from the repository, and restored from", run=dropped
+    )
+    yield Case(kind="somebody empties every table", name="three snapshots of it", run=emptied)
+
+
+def dropped(world: World) -> None:
+    """Every sealed snapshot is known again, with its standing, and can be proven and restored."""
+    SCENES[JobKind.SNAPSHOT](world)
+    parked_goes(world)
+    world.shop.write()
+    before = {snapshot.id: (snapshot.manifest_sha256, snapshot.pinned) for snapshot in world.sealed()}
+    world.fleet.catalog.engine.dispose()
+    with psycopg.connect(world.catalog_server.dsn(), autocommit=True) as admin:
+        admin.execute("drop database catalog with (force)")
+        admin.execute("create database catalog owner keeper")
+    migrate(world.fleet.catalog)
+    list(rebuilding.rebuild(world.fleet))
+    after = {snapshot.id: (snapshot.manifest_sha256, snapshot.pinned) for snapshot in world.sealed()}
+    assert after == before, "I1: the catalog does not know what the repository holds"
+    world.restored = None
+    for job_id in (ask_verify(world, world.golden_id), ask_restore(world)):
+        job = world.ended(job_id)
+        assert job.state is JobState.SUCCEEDED, job.error
+    world.golden_job = job.id
+    assert_world(world, contents=[world.golden])
+
+
+def emptied(world: World) -> None:
+    """They are kept and suspect, push no good one out, and what was there can be restored."""
+    scene = SCENES[JobKind.SNAPSHOT](world)
+    good = world.ended(scene.ask())
+    assert good.state is JobState.SUCCEEDED
+    world.keep = 2
+    world.note_what_stays()
+    with world.shop.session() as session:
+        session.execute("truncate big, account, transfer, pad")
+    for _ in range(3):
+        job = world.ended(ask_snapshot(world))
+        assert job.state is JobState.SUCCEEDED, job.error
+        world.a_day_passes()
+        newest = world.sealed()[0]
+        assert newest.is_suspect, "I2: it looks as good as any other"
+    assert_world(world, contents=[world.shop.content()])
+    restored = world.ended(ask_restore(world, str(good.request["snapshot_id"])))
+    assert restored.state is JobState.SUCCEEDED, restored.error
+    assert_world(world, contents=[scene.before])
+    for snapshot in world.sealed():
+        if snapshot.is_suspect:
+            suspecting.accept(world.fleet, snapshot.id)
+    tidy(world)
+    parked_goes(world)
+    world.shop.write()
