@@ -87,8 +87,7 @@ ROWS: list[tuple[str, type[SnapfleetError], str]] = [
     ('ERROR:  snapshot "00000003-0000001B-1" does not exist', Transient, "snapshot_lost"),
     ("ERROR:  cache lookup failed for relation 16384", Transient, "schema_changed"),
     (
-        'pg_dump: error: failed to get data for sequence "s"; user may lack SELECT privilege on the sequence'
-        " or the sequence may have been concurrently dropped",
+        'pg_dump: error: failed to get data for sequence "s"; the sequence may have been concurrently dropped',
         Transient,
         "schema_changed",
     ),
