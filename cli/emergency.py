@@ -83,6 +83,7 @@ def restore(
         as_superuser=as_superuser,
         safeguard=False,
         plan_id=None,
+        despite_differences=False,
     )
     seen = restores.look(fleet, name, wanted, job_id=None)
     if seen.obstacles:

@@ -66,6 +66,13 @@ def restore(  # noqa: PLR0917 - each is an option of the command
             help="Take no safety snapshot of the live database: it is broken. It is parked in any case.",
         ),
     ] = False,
+    despite_differences: Annotated[
+        bool,
+        typer.Option(
+            "--despite-differences",
+            help="With --to: keep what was restored though its proof fails, to look at and to save from.",
+        ),
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would happen; change nothing.")] = False,
     deep: Annotated[
         bool, typer.Option("--deep", help="With --plan: read and hash every stored byte of the snapshot.")
@@ -97,6 +104,7 @@ def restore(  # noqa: PLR0917 - each is an option of the command
             {
                 "--target-url-env": target_url_env,
                 "--no-safeguard": no_safeguard,
+                "--despite-differences": despite_differences,
                 "--deep": deep,
                 "--plan-id": plan_id,
             }
@@ -115,6 +123,11 @@ def restore(  # noqa: PLR0917 - each is an option of the command
         raise Usage("--deep says how closely --plan looks", hint="give --plan too")
     if target_url_env is not None and new_name is None:
         raise Usage("--target-url-env restores beside what is there", hint="give --to NAME too")
+    if despite_differences and new_name is None:
+        raise Usage(
+            "what is not proven never replaces the live database",
+            hint="restore it beside: give --to NAME too",
+        )
     wanted = Wanted(
         snapshot=snapshot,
         at=moment,
@@ -123,6 +136,7 @@ def restore(  # noqa: PLR0917 - each is an option of the command
         as_superuser=as_superuser,
         safeguard=not no_safeguard and new_name is None,
         plan_id=plan_id,
+        despite_differences=despite_differences,
     )
     with opened() as fleet:
         name = fleet.database(database).name
@@ -149,6 +163,7 @@ class Wanted:
     as_superuser: bool
     safeguard: bool
     plan_id: str | None
+    despite_differences: bool
 
 
 def look(fleet: Fleet, name: str, wanted: Wanted, *, job_id: str | None) -> RestorePreview:
@@ -191,6 +206,7 @@ def submit(
             else None,
             plan_id=wanted.plan_id,
             target=wanted.target,
+            despite_differences=wanted.despite_differences,
         ),
         idempotency_key=idempotency_key or str(uuid.uuid4()),
     )

@@ -134,6 +134,7 @@ def success(report: JobReport) -> list[str]:  # noqa: PLR0911 - one for each kin
             return [
                 f"{result['target']} holds snapshot {result['snapshot_id']}, in {took}",
                 f"{rows(result)} in {formats.counted(result['tables'], 'table')}, all counted",
+                *(f"not proven: {difference}" for difference in result.get("differences", ())),
                 *safety(result),
                 *way_back(report),
             ]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.resources import files
 
 from sqlalchemy import TextClause, text
 
+# All at once, when the process starts: an upgrade under its feet must not mix two releases.
+STATEMENTS = {
+    file.name.removesuffix(".sql"): text(file.read_text("utf-8"))
+    for file in files("shared.catalog").joinpath("sql").iterdir()
+    if file.name.endswith(".sql")
+}
 
-@cache
+
 def statement(name: str) -> TextClause:
     """The statement in `sql/<name>.sql`."""
-    return text(files("shared.catalog").joinpath("sql", f"{name}.sql").read_text("utf-8"))
+    return STATEMENTS[name]

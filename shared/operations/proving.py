@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
-from shared.domain.job import JobKind, StepState
+from shared.domain.job import Job, JobKind, StepState
 from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests
 from shared.errors import Damaged, Permanent
@@ -29,7 +30,8 @@ UNRESTORABLE = frozenset({"constraint_violated"})
 """What an error says whose cause is the snapshot's content, beside those of damage."""
 
 HINTS: Mapping[JobKind, str] = {
-    JobKind.RESTORE: "the live database was not touched; restore another snapshot",
+    JobKind.RESTORE: "the live database was not touched; restore another snapshot, or this one beside it:"
+    " --to NAME --despite-differences",
 }
 HINT = "`snapfleet snapshot show` lists every difference; take and verify another snapshot"
 
@@ -37,7 +39,7 @@ HINT = "`snapfleet snapshot show` lists every difference; take and verify anothe
 def prove(run: StepRun) -> Outcome:
     """Compare the side database with what was recorded inside the snapshot's own transaction.
 
-    Raises Damaged (`not_proven`) once every difference is kept.
+    Raises Damaged (`not_proven`) once every difference is kept, unless the job is to bear them.
     """
     began = time.monotonic()
     found = compare(run, side.manifest_of(run.fleet, run.job.request["snapshot_id"]))
@@ -46,6 +48,8 @@ def prove(run: StepRun) -> Outcome:
     if found.differences:
         refute(run, found, seconds=seconds)
         failpoints.reach("prove.refuted")
+        if is_borne(run.job):
+            return Outcome(result={**facts(found), "differences": list(found.differences)})
         more = len(found.differences) - 1
         raise Damaged(
             f"what was restored is not the snapshot: {found.differences[0]}"
@@ -57,12 +61,21 @@ def prove(run: StepRun) -> Outcome:
     def confirm(tx: Transaction) -> None:
         keep(tx, run, found, seconds=seconds)
 
-    facts = {
+    return Outcome(result=facts(found), record=confirm)
+
+
+def facts(found: Comparison) -> dict[str, Any]:
+    """How much was compared, for the job's result."""
+    return {
         "tables": found.compared["tables"],
         "row_count": found.compared["rows"],
         "digests": found.compared["digests"],
     }
-    return Outcome(result=facts, record=confirm)
+
+
+def is_borne(job: Job) -> bool:
+    """Whether the job was asked to keep what it restored though it is not proven. Never over the live one."""
+    return bool(job.request.get("despite_differences")) and job.request.get("to") is not None
 
 
 def compare(run: StepRun, manifest: Manifest) -> Comparison:

@@ -106,9 +106,11 @@ def restore_request(
     safeguard_id: str | None = None,
     plan_id: str | None = None,
     target: str | None = None,
+    despite_differences: bool = False,
 ) -> dict[str, object]:
     """What a restore carries. `safeguard_id` is the id of the safety snapshot to take of what is replaced,
-    `plan_id` what must still be true, `target` the name of another server that the workers know.
+    `plan_id` what must still be true, `target` the name of another server that the workers know. With
+    `despite_differences` what is restored beside the live database stays though its proof fails.
     """
     return {
         "snapshot_id": snapshot_id,
@@ -118,6 +120,7 @@ def restore_request(
         "safeguard_id": safeguard_id,
         "plan_id": plan_id,
         "target": target,
+        "despite_differences": despite_differences,
     }
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from shared.errors import NotFound, Refused
 from shared.operations.fleet import Fleet
-from shared.postgres import databases, floors, inspection, tools
+from shared.postgres import databases, floors, inspection, subscriptions, tools
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
@@ -45,10 +45,10 @@ def taken_over(dsn: Dsn, name: str) -> Generator[Session]:
 
 def drop_side(dsn: Dsn, session: Session, side: str) -> None:
     """Drop a side database, and first what a superuser's restore may have put into it: subscriptions."""
-    if databases.is_subscribed(session, side):
+    if subscriptions.is_subscribed(session, side):
         name = session.info.parameter_status("application_name") or ""
         with connected(dsn.for_database(side), application_name=name) as inside:
-            databases.forget_subscriptions(inside)
+            subscriptions.forget(inside)
     databases.drop(session, side)
 
 

@@ -137,30 +137,6 @@ def drop(session: Session, name: str) -> None:
         session.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
-def is_subscribed(session: Session, name: str) -> bool:
-    """Whether a database holds subscriptions: as long as it does, PostgreSQL drops it for nobody."""
-    query = "select exists (select 1 from pg_catalog.pg_subscription where subdbid = %s) as found"
-    found = session.execute(query, [oid_of(session, name)]).fetchone()
-    return bool(found and found["found"])
-
-
-def forget_subscriptions(inside: Session) -> None:
-    """Drop the subscriptions of the session's own database. Their publishers are not told."""
-    names = inside.execute(
-        "select subname from pg_catalog.pg_subscription"
-        " where subdbid = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())"
-    ).fetchall()
-    for row in names:
-        name = sql.Identifier(row["subname"])
-        # With a slot to its name a drop would have the publisher drop that too: it is the live one's.
-        for text in (
-            "alter subscription {} disable",
-            "alter subscription {} set (slot_name = none)",
-            "drop subscription {}",
-        ):
-            inside.execute(sql.SQL(text).format(name))
-
-
 def apply(session: Session, name: str, properties: Properties) -> None:
     """Give a database its owner, comment, limit, grants and settings, whatever it had before."""
     database = sql.Identifier(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -17,10 +16,17 @@ from shared.postgres.failures import translated
 Session = psycopg.Connection[dict[str, Any]]
 
 
-@cache
+# All at once, when the process starts: an upgrade under its feet must not mix two releases.
+STATEMENTS = {
+    file.name.removesuffix(".sql"): file.read_text("utf-8")
+    for file in files("shared.postgres").joinpath("sql").iterdir()
+    if file.name.endswith(".sql")
+}
+
+
 def statement(name: str) -> str:
     """The statement in `sql/<name>.sql`."""
-    return files("shared.postgres").joinpath("sql", f"{name}.sql").read_text("utf-8")
+    return STATEMENTS[name]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from shared.domain.job import SAGAS
 from tests.faults import points
 from tests.faults.case import Result
 
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 LOOK_SECONDS = 0.5
 TELL_EVERY = 25
 
@@ -38,11 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     missed = [] if options.only else sorted(points.everything() - {p for r in results for p in r.struck})
     for point in missed:
         print(f"never struck: {point}")
+    unlike = [] if options.only else unlike_the_page({result.kind for result in results})
+    for kind in unlike:
+        print(f"not the same here and in docs/faults.md: {kind}")
     violations = sum(result.trouble is not None for result in results)
     kinds = {result.kind for result in results}
     print(f"{time.monotonic() - began:.0f} s, {options.runners} runners")
     print(f"faults: {len(results)} cases, {len(kinds)} kinds, {violations} violations", flush=True)
-    return int(bool(violations or missed or any(statuses) or not results))
+    return int(bool(violations or missed or unlike or any(statuses) or not results))
 
 
 def run_all(board: Path, options: argparse.Namespace) -> list[int]:
@@ -93,6 +99,18 @@ def table(results: Iterable[Result]) -> str:
         seconds = sum(result.seconds for result in found)
         lines.append(f"{kind:{width}}  {len(found):5}  {wrong:10}  {seconds:7.1f}")
     return "\n".join(lines)
+
+
+def unlike_the_page(kinds: Iterable[str]) -> list[str]:
+    """What the page explains and was not done, and what was done and the page does not explain."""
+    lines = PAGE.read_text("utf-8").partition("## The kinds")[2].splitlines()
+    first = {line.split("|")[1].strip() for line in lines if line.startswith("|")}
+    return sorted({of_any_job(kind) for kind in kinds} ^ (first - {"kind", "---"}))
+
+
+def of_any_job(kind: str) -> str:
+    """A kind of fault, whatever kind of job stands in it."""
+    return re.sub(rf"\b({'|'.join(SAGAS)})\b", "*job*", kind)
 
 
 def parser() -> argparse.ArgumentParser:

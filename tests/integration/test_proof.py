@@ -14,8 +14,9 @@ from shared.domain import manifest
 from shared.domain.job import Job, JobState
 from shared.domain.proof import Assertion, Digests
 from shared.postgres.dsn import Dsn
+from shared.postgres.session import connected
 from tests.integration.conftest import Inline, RoleMaker
-from tests.integration.inline_fleet import NAME, InlineFleet
+from tests.integration.inline_fleet import NAME, InlineFleet, refused
 from tests.integration.test_round_trip import Maker, fill, rich, succeeded
 
 SAMPLE = """
@@ -153,3 +154,22 @@ def test_assertions_of_the_operators_own_must_hold(database: Maker, inline: Inli
     ]
     assert found[0] == "assertion false.sql does not hold"
     assert "read-only transaction" in found[-1]
+
+
+def test_what_is_not_proven_can_be_had_beside_the_live_database_and_never_in_its_place(
+    database: Maker, inline: Inline
+) -> None:
+    url = database()
+    fill(url, "create table item as select n from generate_series(1, 9) n")
+    fleet = inline(url, assertions=(Assertion(name="stale.sql", sql="select false"),))
+    taken = str(succeeded(fleet.snapshot()).request["snapshot_id"])
+    beside = f"{Dsn.parse(url).dbname}_beside"
+    job = succeeded(fleet.restore(snapshot_id=taken, to=beside, despite_differences=True))
+    assert job.result["differences"] == ["assertion stale.sql does not hold"]
+    with connected(Dsn.parse(url).for_database(beside), application_name="test") as session:
+        assert session.execute("select count(*) as n from public.item").fetchone() == {"n": 9}
+    with fleet.fleet.catalog.transaction() as tx:
+        found = tx.snapshots.get(taken)
+    assert found is not None
+    assert found.standing == "refuted"
+    refused(fleet.restore(snapshot_id=taken, despite_differences=True), "not_proven", "stale.sql")
