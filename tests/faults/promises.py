@@ -51,9 +51,10 @@ def assert_jobs_are_over(world: World) -> None:
     for lane in set(LANES.values()):
         ran = [job for job in jobs if job.began is not None and LANES[JobKind(job.kind)] is lane]
         assert all(a.finished_at <= b.began for a, b in pairwise(ran)), f"I3: two at once in {lane}"
-    events = [(event.job_id, event.type) for event in told]
+    # What befalls no job, such as a slot that was missed, may well happen again.
+    events = [(event.job_id, event.type) for event in told if event.job_id is not None]
     twice = {each for each, count in Counter(events).items() if count > 1}
-    assert twice == set(), "I6: told twice"
+    assert twice == set(), f"I6: told twice: {twice}"
     assert [event.sequence for event in told] == list(range(1, len(told) + 1)), "I6: events have gaps"
     silent = {(job.id, f"{job.kind}.{job.state}") for job in jobs} - set(events)
     assert silent == set(), "I5: nobody was told"
