@@ -1,0 +1,309 @@
+"""The whole product against a model: requests, writes, kills, losses and damage, in any order.
+
+Whatever was done, after each rule the model looks at everything: is every sealed snapshot what its copy saw,
+does the live name mean what it may mean, did retention delete what it must not? At the end of each example
+the fleet is left to itself, and has to bring every job to its end and to leave nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from shared.catalog.catalog import Catalog
+from shared.domain.job import MAX_ATTEMPTS, Job, JobKind, JobState, NewJob
+from shared.domain.proof import VerifyPolicy
+from shared.domain.retention import Policy
+from shared.domain.snapshot import Reason, Snapshot, SnapshotState
+from shared.errors import SnapfleetError
+from shared.operations import dispatch, requests, saga, schedule, suspecting, verify
+from tests.model.checks import Checks
+from tests.model.fuse import Killed
+from tests.model.server import LIVE, Content
+from tests.model.world import World, new_id, new_snapshot
+
+PICK = st.integers(0, 7)
+KILL = st.one_of(st.none(), st.integers(0, 30), st.integers(0, 120))
+"""At which act the process dies, if it does before it is done."""
+WHOLE = 8
+STEPS = st.sampled_from([1, 3, WHOLE, WHOLE])
+"""How far a chain of messages gets before the next thing happens."""
+AT_ONCE = st.sampled_from([0, 1, 5, WHOLE])
+"""And how far if somebody takes it up in the moment that it was asked for."""
+LATER = 4
+"""Messages delivered before anything is cancelled, flushed or damaged: otherwise little else would be seen."""
+TABLES = ("a", "b")
+WAITING = 3
+"""Jobs that may be unfinished before more is asked for: the end of each example must do them all."""
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self, catalog: Catalog) -> None:
+        super().__init__()
+        self.catalog = catalog
+        self.messages: list[tuple[Job, int]] = []
+        self.delivered: list[tuple[Job, int]] = []
+        self.written = 0
+
+    @initialize(last=st.integers(1, 2), policy=st.sampled_from([VerifyPolicy.ALWAYS, VerifyPolicy.NEVER]))
+    def begin(self, last: int, policy: VerifyPolicy) -> None:
+        content = Content(rows={"a": tuple(range(10)), "b": ()}, setting="first")
+        self.world = World(self.catalog, content=content, policy=Policy(last=last), verify=policy)
+        self.checks = Checks(self.world)
+        self.snapshot(WHOLE, None)
+        self.checks.look_again()
+
+    # Requests: some are taken up at once
+
+    may_ask = precondition(lambda self: self.waiting() < WAITING)
+
+    @may_ask
+    @rule(steps=AT_ONCE, kill=KILL)
+    def snapshot(self, steps: int, kill: int | None) -> None:
+        request = requests.snapshot_request(
+            snapshot_id=new_snapshot(),
+            prune_job_id=new_id(),
+            verify_job_id=new_id(),
+            reason=Reason.MANUAL,
+            labels={},
+        )
+        self.submit(JobKind.SNAPSHOT, request, steps, kill)
+
+    has_sealed = precondition(lambda self: self.sealed())
+    may_restore = precondition(lambda self: self.sealed() and self.waiting() < WAITING)
+
+    def restore(self, pick: int, guarded: bool, steps: int, kill: int | None) -> None:
+        safeguard_id = new_snapshot() if guarded else None
+        request = requests.restore_request(snapshot_id=self.one_sealed(pick), safeguard_id=safeguard_id)
+        self.submit(JobKind.RESTORE, request, steps, kill)
+
+    restores = may_restore(rule(pick=PICK, guarded=st.booleans(), steps=AT_ONCE, kill=KILL)(restore))
+    restores_whole = may_restore(
+        rule(pick=PICK, guarded=st.booleans(), steps=st.just(WHOLE), kill=st.none())(restore)
+    )
+
+    @may_restore
+    @rule(pick=PICK, steps=AT_ONCE, kill=KILL)
+    def verify(self, pick: int, steps: int, kill: int | None) -> None:
+        request = verify.request(self.one_sealed(pick), prune_job_id=new_id())
+        self.submit(JobKind.VERIFY, request, steps, kill)
+
+    @may_ask
+    @rule(steps=AT_ONCE, kill=KILL)
+    def prune(self, steps: int, kill: int | None) -> None:
+        self.submit(JobKind.PRUNE, {"after": "by hand"}, steps, kill)
+
+    @precondition(lambda self: self.restored())
+    @rule(pick=PICK, steps=AT_ONCE, kill=KILL)
+    def undo(self, pick: int, steps: int, kill: int | None) -> None:
+        restored = self.restored()
+        request = {"restore_job": restored[pick % len(restored)]}
+        self.submit(JobKind.UNDO, request, steps, kill)
+
+    @has_sealed
+    @rule(pick=PICK, pinned=st.booleans())
+    def pin(self, pick: int, pinned: bool) -> None:
+        requests.pin(self.world.fleet, self.one_sealed(pick), pinned=pinned)
+
+    @precondition(lambda self: any(each.is_suspect for each in self.sealed()))
+    @rule(pick=PICK)
+    def accept(self, pick: int) -> None:
+        suspect = [each.id for each in self.sealed() if each.is_suspect]
+        suspecting.accept(self.world.fleet, suspect[pick % len(suspect)])
+
+    has_gone_on = precondition(lambda self: len(self.delivered) > LATER)
+
+    @has_gone_on
+    @rule(pick=PICK)
+    def cancel(self, pick: int) -> None:
+        live = [job for job in self.checks.seen.jobs.values() if not job.state.is_final]
+        if live:
+            with suppress(SnapfleetError):
+                requests.cancel(self.world.fleet, live[pick % len(live)].id)
+
+    # The application
+
+    @rule(table=st.sampled_from(TABLES), count=st.integers(1, 20))
+    def write(self, table: str, count: int) -> None:
+        now = self.content()
+        self.written += 1
+        more = tuple(range(1000 * self.written, 1000 * self.written + count))
+        self.put(Content(rows={**now.rows, table: now.rows.get(table, ()) + more}, setting=now.setting))
+
+    @rule(table=st.sampled_from(TABLES), gone=st.booleans())
+    def lose(self, table: str, gone: bool) -> None:
+        """A table is emptied, or dropped."""
+        now = self.content()
+        kept = {name: rows for name, rows in now.rows.items() if name != table}
+        self.put(Content(rows=kept if gone else {**kept, table: ()}, setting=now.setting))
+
+    @rule()
+    def configure(self) -> None:
+        self.written += 1
+        self.put(Content(rows=self.content().rows, setting=f"setting {self.written}"))
+
+    def content(self) -> Content:
+        found = self.world.server.content_of(LIVE)
+        assert found is not None
+        return found
+
+    def put(self, content: Content) -> None:
+        self.world.server.write(content)
+        self.checks.live_content = content
+
+    # The fleet
+
+    def work(self, pick: int, steps: int, kill: int | None) -> None:
+        """One message is taken from the queue, and its chain followed for some steps."""
+        job, position = self.messages.pop(pick % len(self.messages))
+        self.delivered.append((job, position))
+        self.world.fuse.set(kill)
+        try:
+            done = self.follow(job, position, steps)
+        except Killed:
+            return
+        finally:
+            self.world.fuse.set(None)
+            self.hear()
+        if done is not None and position + done < len(job.remaining):
+            self.messages.append((job, position + done))
+
+    has_messages = precondition(lambda self: self.messages)
+    # Thrice, because otherwise little would ever be done.
+    works = has_messages(rule(pick=PICK, steps=STEPS, kill=KILL)(work))
+    works_on = has_messages(rule(pick=PICK, steps=STEPS, kill=KILL)(work))
+    works_whole = has_messages(rule(pick=PICK, steps=st.just(WHOLE), kill=st.none())(work))
+
+    def follow(self, job: Job, position: int, steps: int) -> int | None:
+        """How many steps were done; None where the chain has ended."""
+        fleet, actions = self.world.fleet, self.world.acts.steps
+        if job.state is JobState.ROLLING_BACK:
+            with suppress(Exception):  # written down in its row, and tried again by the reaper
+                saga.roll_back(actions, job.id, epoch=job.epoch, fleet=fleet)
+            return None
+        chain = job.remaining[position : position + steps]
+        for seq, _ in chain:
+            try:
+                if not saga.run_step(actions, job.id, epoch=job.epoch, seq=seq, fleet=fleet):
+                    return None
+            except Exception:  # noqa: BLE001 - the errback that travels with the chain
+                with suppress(Exception):
+                    saga.roll_back(actions, job.id, epoch=job.epoch, fleet=fleet)
+                return None
+        for seq, _ in chain[-1:]:
+            assert not saga.run_step(actions, job.id, epoch=job.epoch, seq=seq, fleet=fleet), "done twice"
+        return len(chain)
+
+    def hear(self) -> None:
+        self.messages += [(job, 0) for job in self.world.bell.rung]
+        self.world.bell.rung.clear()
+
+    def submit(self, kind: JobKind, request: Mapping[str, object], steps: int, kill: int | None) -> None:
+        """Whoever asks may die of it; else somebody may take it up, and die of that."""
+        job_id = new_id()
+        new = NewJob(id=job_id, kind=kind, database=self.world.name, request=request, idempotency_key=job_id)
+        self.world.fuse.set(kill if steps == 0 else None)
+        try:
+            requests.submit(self.world.fleet, new)
+        except Killed:
+            pass
+        finally:
+            self.world.fuse.set(None)
+        self.hear()
+        if steps and self.messages:
+            self.work(len(self.messages) - 1, steps, kill)
+
+    # What befalls it
+
+    @precondition(lambda self: self.delivered)
+    @rule(pick=PICK, steps=STEPS, kill=KILL)
+    def deliver_again(self, pick: int, steps: int, kill: int | None) -> None:
+        self.messages.append(self.delivered[-1 - pick % len(self.delivered)])
+        self.work(len(self.messages) - 1, steps, kill)
+
+    @has_gone_on
+    @rule()
+    def flush(self) -> None:
+        self.messages.clear()
+        self.world.flush()
+
+    @rule(hours=st.sampled_from([1, 25, 25]), kill=KILL)
+    def tick(self, hours: int, kill: int | None) -> None:
+        """Time passes, whoever was at work is dead, and beat looks around; it may die of it."""
+        self.world.time_passes(hours)
+        self.world.fuse.set(kill)
+        try:
+            schedule.tick(self.world.fleet, new_job_id=new_id, new_snapshot_id=lambda _: new_snapshot())
+            self.drop_expired()
+        except Killed:
+            pass
+        finally:
+            self.world.fuse.set(None)
+
+    def drop_expired(self) -> None:
+        """As housekeeping does it."""
+        with self.world.fleet.catalog.transaction() as tx:
+            expired = tx.parked.expired()
+        for parked in expired:
+            if self.world.server.oid_of(parked.parked_name) == parked.parked_oid:
+                self.world.server.drop(parked.parked_name)
+            with self.world.fleet.catalog.transaction() as tx:
+                tx.parked.dropped(parked.job_id)
+
+    @has_gone_on
+    @rule(pick=st.integers(0, 40), lose=st.booleans())
+    def damage(self, pick: int, lose: bool) -> None:
+        keys = [key for key in self.world.storage.keys("") if key.split("/")[1] in {"chunks", "snapshots"}]
+        if keys:
+            self.checks.excuse(keys[pick % len(keys)])
+            self.world.storage.damage(keys[pick % len(keys)], lose=lose)
+
+    # What must hold whatever happened
+
+    @invariant()
+    def everything_is_as_it_may_be(self) -> None:
+        self.hear()
+        self.checks.look_again()
+
+    def waiting(self) -> int:
+        return sum(not job.state.is_final for job in self.checks.seen.jobs.values())
+
+    def sealed(self) -> list[Snapshot]:
+        found = self.checks.seen.snapshots.values()
+        return [each for each in found if each.state is SnapshotState.SEALED]
+
+    def one_sealed(self, pick: int) -> str:
+        found = self.sealed()
+        return found[pick % len(found)].id
+
+    def restored(self) -> list[str]:
+        jobs = self.checks.seen.jobs.values()
+        return [j.id for j in jobs if j.kind is JobKind.RESTORE and j.state is JobState.SUCCEEDED]
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        try:
+            self.come_to_an_end()
+            self.checks.nothing_is_left()
+        finally:
+            self.world.close()
+
+    def come_to_an_end(self) -> None:
+        """Nobody asks for anything any more, and nobody dies."""
+        for _ in range(4 * MAX_ATTEMPTS + 2 * len(self.checks.seen.jobs)):
+            self.everything_is_as_it_may_be()
+            if all(job.state.is_final for job in self.checks.seen.jobs.values()):
+                return
+            if not self.messages:
+                self.world.time_passes(0)
+                dispatch.reap(self.world.fleet)
+                self.hear()
+            for _ in range(len(self.messages)):
+                self.work(0, WHOLE, None)
+                self.everything_is_as_it_may_be()
+        stuck = [job for job in self.checks.seen.jobs.values() if not job.state.is_final]
+        raise AssertionError(f"never ended: {stuck}")

@@ -1,0 +1,58 @@
+"""Two hundred stories of thirty events each, in this process: the real operations against a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+import psycopg
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy import create_engine
+
+from shared.catalog.catalog import Catalog
+from shared.catalog.migration import migrate
+from tests.model.machine import Machine
+
+
+@pytest.fixture
+def ours(database: Callable[..., str]) -> Generator[Catalog]:
+    """A migrated catalog of its own, whose connections are not asked each time whether they still stand."""
+    url = database()
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+    made = Catalog(engine)
+    migrate(made)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def quiet() -> Generator[None]:
+    """Thousands of steps fail here as they should; to tell of each costs more than the steps."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[drop])
+    yield
+    structlog.configure(**before)
+
+
+def drop(*_: object) -> dict[str, object]:
+    raise structlog.DropEvent
+
+
+@pytest.mark.usefixtures("quiet")
+def test_no_order_of_events_breaks_an_invariant(ours: Catalog) -> None:
+    class OnThisCatalog(Machine):
+        def __init__(self) -> None:
+            super().__init__(ours)
+
+    run_state_machine_as_test(
+        OnThisCatalog,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
