@@ -86,11 +86,11 @@ def test_a_job_rings_once_for_its_next_step_and_carries_the_others_and_the_way_b
 
 
 def test_a_job_that_went_some_way_rings_for_the_rest_only(redis_url: str) -> None:
-    job = a_job(JobKind.RESTORE, next_seq=6)
+    job = a_job(JobKind.RESTORE, next_seq=7)
     CeleryDoorbell(make_app(redis_url)).ring(job)
     ((message,),) = messages(redis_url).values()
     args, embedded = arguments(message)
-    assert (message["headers"]["task"], args) == ("restore.swap", [job.id, 7, 6])
+    assert (message["headers"]["task"], args) == ("restore.swap", [job.id, 7, 7])
     assert [signature["task"] for signature in embedded["chain"]] == ["restore.settle"]
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from tests.e2e.site import Site, ended, eventually
+from tests.e2e.site import Site, ended
 
 
 def test_nodes_that_start_together_after_a_dropdb_all_end_well_and_find_the_content(site: Site) -> None:
-    site.take()
+    site.done("snapshot", "take", "--verified")
     site.settled()
-    proven = "select id from snapshot where state = 'sealed' and verified_at is not null"
-    eventually(lambda: bool(site.recorded(proven)))
     good = site.content()
     assert f"{site.name} is in use, and stays as it is" in site.done("bootstrap", "--if-empty").out
 
