@@ -1,8 +1,9 @@
 """Named moments of the work at which a test may strike. In production nothing can: nobody arms them.
 
     reach("swap.renamed")            in the code; costs one look at an empty list
-    <folder>/swap.renamed            what a test puts there to strike: `<act>` or `<act> <nth time>`
-    <folder>/swap.renamed.struck     what it becomes when it strikes: of any number of processes in one only
+    <folder>/swap.renamed            what a test puts there to strike: `<act>`, `<act> <nth time>` or `<act> always`
+    <folder>/swap.renamed.struck     what it becomes when it strikes: of any number of processes in one only;
+                                     or what comes to lie beside it, where it strikes always
     <folder>/passed                  what was reached, a line each
 
 `kill`, `term` and `stop` are signals to the process that came by, `kill-group` is SIGKILL to it and to all
@@ -51,6 +52,11 @@ def _look(folder: Path, point: str) -> None:
     planned = folder / point
     try:
         act, _, nth = planned.read_text("ascii").partition(" ")
+        if nth == "always":
+            struck = folder / f"{point}{STRUCK}"
+            struck.touch()
+            _ACTS[act](struck)
+            return
         _passed[point] += 1
         if _passed[point] < int(nth or "1"):
             return

@@ -142,6 +142,16 @@ class Jobs:
         )
         return result.rowcount == 1
 
+    def fence(self, claim: Claim) -> bool:
+        """Keep the job's row as it is until the commit; False when superseded."""
+        query = select(JOB.c.id).where(
+            JOB.c.id == claim.job.id,
+            JOB.c.epoch == claim.job.epoch,
+            JOB.c.lease_owner == claim.owner,
+            JOB.c.lease_until.is_not(None),
+        )
+        return self._db.execute(query.with_for_update(read=True)).one_or_none() is not None
+
     def finish(self, claim: Claim, *, result: Mapping[str, Any]) -> Job | None:
         """End the claimed step. The caller rolls its transaction back on None."""
         last = claim.job.next_seq == len(SAGAS[claim.job.kind].steps)

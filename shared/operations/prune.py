@@ -54,14 +54,14 @@ def prune(run: StepRun) -> Outcome:
         log.warning("prune_stopped", why=decided.stopped)
         return Outcome(result={"removed": [], "deleted_chunks": 0, "stopped": decided.stopped})
     run.check()
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         tx.snapshots.hide(decided.remove)
     failpoints.reach("prune.hidden")
     for snapshot_id in hidden(run.fleet, name):
         run.check()
         run.fleet.repository.delete_manifest(name, snapshot_id)
         failpoints.reach("prune.manifest_deleted")
-        with run.fleet.catalog.transaction() as tx:
+        with run.fenced() as tx:
             tx.snapshots.forget_chunks(snapshot_id)
             tx.snapshots.bury(snapshot_id)
         failpoints.reach("prune.buried")
@@ -90,7 +90,7 @@ def delete_widowed(run: StepRun) -> None:
 
 def delete_dead_chunks(run: StepRun) -> int:
     name = run.job.database
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         dead = iter(tx.chunks.mark_dead(name, grace=CHUNK_GRACE))
     failpoints.reach("prune.marked")
     deleted = 0

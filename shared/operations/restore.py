@@ -24,7 +24,7 @@ from shared.postgres.dsn import Dsn
 def plan(run: StepRun) -> Outcome:
     """Look before anything is touched: the snapshot is held and readable, the target can take it."""
     request = run.job.request
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         if not tx.snapshots.hold(request["snapshot_id"], job_id=run.job.id):
             raise snapshot_gone(run.job)
         chosen = tx.snapshots.get(request["snapshot_id"])

@@ -82,6 +82,17 @@ class StepRun:
             if not tx.jobs.record(self.claim, data):
                 raise LeaseLost("superseded")
 
+    @contextmanager
+    def fenced(self) -> Generator[Transaction]:
+        """A transaction that commits nothing of a superseded worker's. Raises LeaseLost.
+
+        The job's row is locked first: whoever wants to take the job over waits for the end of this.
+        """
+        with self.fleet.catalog.transaction() as tx:
+            if not tx.jobs.fence(self.claim):
+                raise LeaseLost("superseded")
+            yield tx
+
     def data(self, step: str) -> Mapping[str, Any]:
         """What a step of this job has recorded."""
         with self.fleet.catalog.transaction() as tx:

@@ -96,7 +96,7 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
             with contents.listed(chosen.share.data) as list_fd:
                 restore_section(run, tools, side_dsn, archive, "data", list_fd=list_fd)
         failpoints.reach("side.data_restored")
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         parts = [
             (part.spec.number, plain(part, Part), sum(c.raw_bytes for c in part.chunks))
             for part in manifest.parts
@@ -135,7 +135,7 @@ def side_dsn(run: StepRun) -> Dsn:
 
 def load(run: StepRun) -> Outcome:
     """Every part, once each, by lead and hands. Goes on from where a dead lead stopped."""
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         tx.parts.adopt(run.job.id, epoch=run.job.epoch)
     hands.call_hands(run)
     with connected(side_dsn(run), application_name=run.name) as session:
@@ -234,5 +234,5 @@ def undo_create(run: StepRun) -> None:
             run.check()
             source.drop_side(dsn, session, side)
             failpoints.reach("side.dropped")
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         tx.parts.clear(run.job.id)

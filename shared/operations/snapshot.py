@@ -144,7 +144,7 @@ def share_out(
     expressions: digests.Expressions,
 ) -> None:
     """Write the parts down, say in which snapshot they are to be read, and call hands."""
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         if tx.snapshots.get(taking.snapshot_id) is None:
             tx.snapshots.begin(
                 taking.snapshot_id,
@@ -287,7 +287,7 @@ def undo_copy(run: StepRun) -> None:
 
 def give_up(run: StepRun, taking: Taking) -> None:
     """What was stored stays until retention finds it unused; the snapshot will not be."""
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         tx.snapshots.fail(taking.snapshot_id, error=run.job.error)
         tx.parts.clear(run.job.id)
     # A lead that was paused holds its moment open. Where the source is what failed there is none to end.

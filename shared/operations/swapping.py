@@ -89,7 +89,7 @@ def swap_back(run: StepRun, live: Dsn) -> None:
             properties=None,
             check=run.check,
         )
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         tx.parked.dropped(run.job.id)
 
 

@@ -55,7 +55,7 @@ def asked_for(job: Job) -> tuple[WantedTable, ...]:
 def plan(run: StepRun) -> Outcome:
     """Hold the snapshot; look whether it has these tables, and whether there is room for their copies."""
     snapshot_id = str(run.job.request["snapshot_id"])
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         if not tx.snapshots.hold(snapshot_id, job_id=run.job.id):
             raise restore.snapshot_gone(run.job)
     manifest = side.manifest_of(run.fleet, snapshot_id)

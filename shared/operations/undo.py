@@ -97,7 +97,7 @@ def undo_swap(run: StepRun) -> None:
             check=run.check,
         )
         tidy_name(session, parked)
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         park(tx, run, parked, oid=noted["incoming_oid"])
 
 

@@ -163,6 +163,13 @@ LOGIN_FAILURES: tuple[tuple[str, type[SnapfleetError], str, str, str], ...] = (
         "raise max_connections or lower parallelism",
     ),
     (
+        "No space left on device",
+        Transient,
+        "disk_full",
+        "the server has no room to begin a session",
+        "free space on the PostgreSQL server",
+    ),
+    (
         "not currently accepting connections",
         Unreachable,
         "source_unreachable",

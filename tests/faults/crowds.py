@@ -245,18 +245,11 @@ def poisoned(kind: JobKind) -> Case:
 
     def run(world: World) -> None:
         scene = SCENES[kind](world)
-        world.plan(point, "kill")
+        world.plan(point, "kill always")
         job_id = scene.ask()
-
-        def again() -> bool:
-            if world.struck(point):
-                world.plan(point, "kill")
-            return world.job(job_id).state.is_final
-
-        world.work_until(again, lambda: f"the end of {world.job(job_id)}")
-        job = world.job(job_id)
-        assert job.error is not None
-        assert (job.error["code"], job.attempts) == ("worker_lost", MAX_ATTEMPTS)
+        job = world.ended(job_id)
+        assert job.error is not None, job
+        assert (job.error["code"], job.attempts) == ("worker_lost", MAX_ATTEMPTS), job
         scene.assert_over(world.ended(job_id), expected=SAGAS[kind].ends_undone)
 
     return Case(kind="a job that kills whoever takes it", name=str(kind), run=run)

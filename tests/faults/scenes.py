@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import text
@@ -157,9 +158,9 @@ def prune(world: World) -> Scene:
 
 def trust_all(world: World) -> None:
     """Other cases' tables came and went: what is suspect for that must not stop retention here."""
-    for snapshot in reversed(world.sealed()):
-        if snapshot.is_suspect and snapshot.reason is not Reason.SAFEGUARD:
-            suspecting.accept(world.fleet, snapshot.id)
+    while waiting := [s for s in world.sealed() if s.is_suspect and s.reason is not Reason.SAFEGUARD]:
+        # The oldest: those after it are compared anew, and may be suspect no more.
+        suspecting.accept(world.fleet, min(waiting, key=attrgetter("sequence")).id)
 
 
 def prove(world: World) -> Scene:

@@ -22,7 +22,7 @@ from tests.faults.world import World
 
 # What the job is; where it is held until the lock is taken; and on what, so that the tool waits there.
 CAUGHT = {
-    "pg_dump at its beginning": (JobKind.SNAPSHOT, "copy.shared_out", "pg_catalog.pg_extension"),
+    "pg_dump at its beginning": (JobKind.SNAPSHOT, "copy.shared_out", "pg_catalog.pg_ts_parser"),
     "pg_dump in the middle": (JobKind.SNAPSHOT, "copy.shared_out", "pg_catalog.pg_seclabel"),
     "pg_restore of the schema": (JobKind.RESTORE, "side.created", "pg_catalog.pg_sequence"),
     "pg_restore of the data": (JobKind.RESTORE, "side.schema_restored", "public.pad"),

@@ -58,6 +58,16 @@ def test_it_may_wait_for_a_later_time(folder: Path) -> None:
         failpoints.reach("here")
 
 
+def test_what_strikes_always_strikes_whoever_comes_by(folder: Path) -> None:
+    struck = plan(folder, "here", "fail always")
+    for _ in range(3):
+        with pytest.raises(OSError, match="as planned at here"):
+            failpoints.reach("here")
+    assert struck.exists()
+    (folder / "here").unlink()
+    failpoints.reach("here")
+
+
 def test_who_is_held_goes_on_when_told_to(folder: Path) -> None:
     struck = plan(folder, "here", "hold")
     held = threading.Thread(target=failpoints.reach, args=("here",))

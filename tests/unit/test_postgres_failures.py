@@ -15,6 +15,12 @@ ROWS: list[tuple[str | None, str, type[SnapfleetError], str]] = [
     ("XX000", "cache lookup failed for relation 16384", Transient, "schema_changed"),
     ("57P01", "terminating connection due to administrator command", Unreachable, "source_unreachable"),
     ("22003", "value out of range", Permanent, "postgres_error"),
+    (
+        None,
+        'FATAL: could not write "base/5/pg_internal.init": No space left on device',
+        Transient,
+        "disk_full",
+    ),
     (None, "server closed the connection unexpectedly", Unreachable, "source_unreachable"),
 ]
 
