@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cli import formats
+from shared.catalog.readings import Reading
 from shared.catalog.verifications import Verification
 
 THINGS = {
@@ -29,3 +30,11 @@ def facts(found: Verification) -> list[str]:
         f"restored in {formats.seconds(found.restore_seconds)}, compared in {formats.seconds(found.prove_seconds)}",
         *(f"note: {each}" for each in compared.get("notes", ())),
     ]
+
+
+def verdict(found: Reading) -> str:
+    """What reading everything that is stored has come to."""
+    objects = formats.counted(found.objects, "object")
+    if not found.differences:
+        return f"all {objects} as they were stored"
+    return f"{len(found.differences):,} of {objects} not as stored"

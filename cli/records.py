@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.catalog.parked import Parked
+from shared.catalog.readings import Reading
 from shared.catalog.verifications import Verification
 from shared.domain.job import Job
 from shared.domain.retention import Plan
@@ -42,6 +43,15 @@ def snapshot_report(report: SnapshotReport) -> Record:
     return snapshot(report.snapshot) | {
         "table_rows": dict(report.table_rows),
         "verifications": [verification(each) for each in report.verifications],
+        "reading": report.reading and reading(report.reading),
+    }
+
+
+def reading(found: Reading) -> Record:
+    return {
+        "ended_at": time(found.ended_at),
+        "objects": found.objects,
+        "differences": list(found.differences),
     }
 
 

@@ -178,6 +178,11 @@ def describe(report: SnapshotReport) -> None:
         output.say(f"{'proven' if proof.matched else 'refuted'} by job {formats.short(proof.job_id)}")
         for line in (*proof.differences, *proofs.facts(proof)):
             output.say(line, indent=2)
+    if report.reading is not None:
+        output.say()
+        output.say(f"read again {formats.moment(report.reading.ended_at)}: {proofs.verdict(report.reading)}")
+        for line in report.reading.differences:
+            output.say(line, indent=2)
     if report.table_rows:
         output.say()
         rows = sorted(report.table_rows.items(), key=lambda item: (-item[1], item[0]))

@@ -15,7 +15,7 @@ from cli.options import Json, Key, Wait
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import Digests
 from shared.domain.snapshot import Snapshot
-from shared.operations import requests
+from shared.operations import requests, rereading
 from shared.operations import verify as verifying
 from shared.operations.fleet import Fleet
 
@@ -71,7 +71,7 @@ def chosen(fleet: Fleet, snapshot_id: str | None, database: str | None) -> Snaps
 def read_again(fleet: Fleet, found: Snapshot, *, as_json: bool) -> None:
     began = time.monotonic()
     with progress.counted("objects read") as show:
-        objects, troubles = verifying.read_again(fleet, found, each=show)
+        objects, troubles = rereading.read_again(fleet, found, reading_id=str(uuid.uuid4()), each=show)
     took = formats.seconds(time.monotonic() - began)
     if as_json:
         output.as_json({"snapshot_id": found.id, "objects": objects, "damaged": dict(troubles)})

@@ -18,6 +18,7 @@ from shared.catalog.jobs import Jobs
 from shared.catalog.outbox import Outbox
 from shared.catalog.parked import ParkedDatabases
 from shared.catalog.parts import Parts
+from shared.catalog.readings import Readings
 from shared.catalog.schedules import Schedules
 from shared.catalog.snapshots import Snapshots
 from shared.catalog.standings import Standings
@@ -42,6 +43,7 @@ class Transaction:
         self.inbox = Inbox(connection)
         self.verifications = Verifications(connection)
         self.standings = Standings(connection)
+        self.readings = Readings(connection)
 
 
 class Catalog:

@@ -253,6 +253,22 @@ class SnapshotHoldRow(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
 
 
+class ReadingRow(Base):
+    """One reading of all that is stored of a snapshot; until it ends, or is not heard of, it holds the snapshot."""
+
+    __tablename__ = "reading"
+
+    id: Mapped[str] = mapped_column(UUID(as_uuid=False), primary_key=True)
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshot.id"))
+    began_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    held_until: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    objects: Mapped[int | None]
+    differences: Mapped[list[str]] = mapped_column(JSONB(), server_default=NONE)
+
+    __table_args__ = (Index("reading_snapshot_idx", "snapshot_id", "ended_at"),)
+
+
 class ChunkRow(Base):
     __tablename__ = "chunk"
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import CompoundSelect, Connection, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import JobRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow, table
+from shared.catalog.models import JobRow, ReadingRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow, table
 from shared.catalog.rows import to_snapshot
 from shared.domain.job import FINAL, JobKind
 from shared.domain.manifest import Manifest
@@ -19,6 +19,7 @@ SNAPSHOT = table(SnapshotRow)
 HOLD = table(SnapshotHoldRow)
 USED = table(SnapshotChunkRow)
 JOB = table(JobRow)
+READING = table(ReadingRow)
 
 HIDDEN = (SnapshotState.DELETING, SnapshotState.DELETED)
 READERS = (JobKind.RESTORE, JobKind.VERIFY, JobKind.TABLES, JobKind.RESET)
@@ -179,7 +180,7 @@ class Snapshots:
         return True
 
     def held(self, database: str) -> frozenset[str]:
-        """Snapshots that an unfinished job needs; a restore that still waits for its turn counts."""
+        """Snapshots that an unfinished job needs, or that somebody reads; a restore that still waits for its turn counts."""
         query = select(SNAPSHOT.c.id).where(SNAPSHOT.c.database == database, SNAPSHOT.c.id.in_(self._held()))
         return frozenset(self._db.execute(query).scalars())
 
@@ -189,7 +190,10 @@ class Snapshots:
         asked_for = select(JOB.c.request["snapshot_id"].astext).where(
             unfinished, JOB.c.kind.in_(READERS), JOB.c.request["snapshot_id"].astext.is_not(None)
         )
-        return taken.union(asked_for)
+        read = select(READING.c.snapshot_id).where(
+            READING.c.ended_at.is_(None), READING.c.held_until > func.now()
+        )
+        return taken.union(asked_for, read)
 
     def get(self, snapshot_id: str) -> Snapshot | None:
         query = select(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
@@ -218,17 +222,6 @@ class Snapshots:
         )
         if at is not None:
             query = query.where(SNAPSHOT.c.taken_at <= at)
-        newest = query.order_by(SNAPSHOT.c.sequence.desc()).limit(1)
-        row = self._db.execute(newest).mappings().one_or_none()
-        return to_snapshot(row) if row else None
-
-    def newest_verified(self, database: str) -> Snapshot | None:
-        """The newest of those that a real restore has matched."""
-        query = select(SNAPSHOT).where(
-            SNAPSHOT.c.database == database,
-            SNAPSHOT.c.state == SnapshotState.SEALED,
-            SNAPSHOT.c.verified_at.is_not(None),
-        )
         newest = query.order_by(SNAPSHOT.c.sequence.desc()).limit(1)
         row = self._db.execute(newest).mappings().one_or_none()
         return to_snapshot(row) if row else None

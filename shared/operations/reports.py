@@ -9,6 +9,7 @@ from datetime import datetime
 from shared.catalog.catalog import Transaction
 from shared.catalog.parked import Parked
 from shared.catalog.parts import PartsProgress
+from shared.catalog.readings import Reading
 from shared.catalog.verifications import Verification
 from shared.domain import schedule
 from shared.domain.job import Job, JobKind, Step
@@ -28,7 +29,7 @@ class DatabaseReport:
     newest: Snapshot | None
     """The newest sealed one."""
     proven: Snapshot | None
-    """The newest that a real restore has matched."""
+    """The newest that a real restore has matched; no suspect one, and no safeguard."""
     restore_seconds: float | None
     """What restoring the newest would take, by what its restores and proofs took; None without any."""
     next_slot: datetime
@@ -70,6 +71,8 @@ class SnapshotReport:
     """Rows of each table, by `schema.name`."""
     verifications: Sequence[Verification]
     """The newest first."""
+    reading: Reading | None
+    """The newest time that all of it was read again."""
 
 
 def now(fleet: Fleet) -> datetime:
@@ -90,7 +93,7 @@ def databases(fleet: Fleet) -> tuple[DatabaseReport, ...]:
                 name=name,
                 where=fleet.dsn(name).where,
                 newest=newest[name],
-                proven=tx.snapshots.newest_verified(name),
+                proven=tx.snapshots.newest_good(name, verified=True),
                 restore_seconds=restore_seconds(tx, name, newest[name]),
                 next_slot=schedule.next_slot(fleet.databases[name].schedule, moment),
                 missed_slots=tx.schedules.missed(name),
@@ -153,4 +156,5 @@ def snapshot(fleet: Fleet, snapshot_id: str) -> SnapshotReport:
             snapshot=found,
             table_rows=tx.snapshots.table_rows(found.id),
             verifications=tx.verifications.of_snapshot(found.id),
+            reading=tx.readings.newest(found.id),
         )

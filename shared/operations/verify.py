@@ -9,15 +9,13 @@ The live database is never touched. The scratch database is a side database like
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind, NewJob
 from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests, VerifyPolicy, is_due
 from shared.domain.snapshot import Snapshot
-from shared.errors import Damaged, NotFound, Refused
-from shared.operations import preflight, proving, side, source, standing, stored
+from shared.errors import NotFound, Refused
+from shared.operations import preflight, proving, side, source
 from shared.operations.fleet import Fleet
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres import inspection
@@ -45,38 +43,10 @@ def newest(fleet: Fleet, database: str) -> Snapshot:
     return found
 
 
-def read_again(
-    fleet: Fleet, snapshot: Snapshot, *, each: Callable[[int], None]
-) -> tuple[int, Mapping[str, str]]:
-    """Read and hash every stored object of a snapshot: how many there are, and what is wrong with which.
-
-    A snapshot whose objects are damaged is refuted, and the next one stores them again. Raises Damaged where
-    the manifest itself is.
-    """
-    try:
-        manifest = side.manifest_of(fleet, snapshot.id)
-    except Damaged:
-        refute(fleet, snapshot, ())
-        raise
-    troubles = stored.troubles(fleet, manifest, deep=True, each=each)
-    if troubles:
-        refute(fleet, snapshot, troubles)
-    return len(manifest.distinct_chunks) + 1, troubles
-
-
-def refute(fleet: Fleet, snapshot: Snapshot, damaged: Collection[str]) -> None:
-    with fleet.catalog.transaction() as tx:
-        tx.chunks.distrust(snapshot.database, damaged)
-        tx.snapshots.judge(snapshot.id, matched=False)
-        data = {"snapshot_id": snapshot.id, "damaged_objects": sorted(damaged)}
-        tx.outbox.add("verify.refuted", database=snapshot.database, job_id=None, data=data)
-    standing.keep(fleet, snapshot.database)
-
-
 def plan(run: StepRun) -> Outcome:
     """Hold the snapshot, and look whether a scratch database can be made."""
     snapshot_id = str(run.job.request["snapshot_id"])
-    with run.fleet.catalog.transaction() as tx:
+    with run.fenced() as tx:
         if not tx.snapshots.hold(snapshot_id, job_id=run.job.id):
             raise NotFound(
                 f"snapshot {snapshot_id} is gone, or was never sealed",
@@ -149,7 +119,7 @@ def ask_for(tx: Transaction, new: NewJob) -> None:
 def wants_proof(tx: Transaction, run: StepRun, manifest: Manifest) -> bool:
     asked = str(run.job.request.get("verify", "policy"))
     policy = run.database.verify if asked == "policy" else VerifyPolicy(asked)
-    newest = tx.snapshots.newest_verified(run.job.database)
+    newest = tx.snapshots.newest_good(run.job.database, verified=True)
     return is_due(
         policy,
         raw_bytes=manifest.raw_bytes,

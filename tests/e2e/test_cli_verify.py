@@ -30,6 +30,9 @@ def test_what_is_not_the_snapshot_is_told_apart_from_what_has_failed(site: Site)
     site.damage(chunk_key(site.name, sha256))
     damaged = site.run("snapshot", "verify", snapshot_id, "--stored")
     assert (damaged.status, sha256 in damaged.err) == (8, True)
+    shown = site.done("snapshot", "show", snapshot_id)
+    assert "not as stored" in shown.out
+    assert sha256 in shown.out
     refuted = site.run("snapshot", "verify", snapshot_id, "--wait")
     assert (refuted.status, "is not what was stored" in refuted.err) == (8, True)
     assert site.recorded(f"select refuted_at is not null from snapshot where id = '{snapshot_id}'") == [

@@ -89,7 +89,7 @@ class InlineFleet:
             reason=Reason.MANUAL,
             labels={},
         )
-        return self._run(JobKind.SNAPSHOT, request)
+        return self.run(JobKind.SNAPSHOT, request)
 
     def restore(
         self,
@@ -108,11 +108,11 @@ class InlineFleet:
             safeguard_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()) if safeguard else None,
             **more,
         )
-        return self._run(JobKind.RESTORE, request)
+        return self.run(JobKind.RESTORE, request)
 
     def verify(self, snapshot_id: str, *, digests: Digests = Digests.SAMPLE) -> Job:
         """As by hand: retention does not follow."""
-        return self._run(JobKind.VERIFY, verify.request(snapshot_id, digests=digests, prune_job_id=None))
+        return self.run(JobKind.VERIFY, verify.request(snapshot_id, digests=digests, prune_job_id=None))
 
     def undo(self, restored: Job) -> Job:
         key = str(uuid.uuid4())
@@ -138,7 +138,8 @@ class InlineFleet:
         with self.fleet.catalog.transaction() as tx:
             return [job for job in tx.jobs.listing() if not job.state.is_final]
 
-    def _run(self, kind: JobKind, request: dict[str, Any]) -> Job:
+    def run(self, kind: JobKind, request: dict[str, Any]) -> Job:
+        """A job of any kind, at its end."""
         job_id = str(uuid.uuid4())
         new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
         requests.submit(self.fleet, new)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psycopg
@@ -14,7 +14,7 @@ from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Snapshot
-from shared.operations import requests, saga, steps, verify
+from shared.operations import requests, rereading, saga, steps, verify
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import names, nothing_changes
@@ -155,17 +155,24 @@ def test_a_snapshot_that_cannot_be_loaded_is_refuted(
     fill(url, SMALL + PAGEFUL + pages(1, 1500))
     fleet = inline(url)
     taken = newest_id(fleet)
-    assert verify.read_again(fleet.fleet, newest(fleet), each=lambda _: None)[1] == {}
+    assert read_again(fleet) == {}
     part = fleet.fleet.repository.get_manifest(NAME, taken, sha256=None).parts[-1].chunks[0]
     path = folder / NAME / "chunks" / part.sha256[:2] / part.sha256
     path.write_bytes(path.read_bytes()[:-1])
     with nothing_changes(postgres, Dsn.parse(url).dbname):
         refused(fleet.verify(taken), "chunk_damaged", part.sha256)
     assert newest(fleet).standing == "refuted"
-    assert list(verify.read_again(fleet.fleet, newest(fleet), each=lambda _: None)[1]) == [part.sha256]
+    assert list(read_again(fleet)) == [part.sha256]
     # The next one stores it again, and the old one is as good as new.
     succeeded(fleet.snapshot())
     succeeded(fleet.verify(taken))
+
+
+def read_again(fleet: InlineFleet) -> Mapping[str, str]:
+    """What is wrong with which object of the newest snapshot."""
+    return rereading.read_again(
+        fleet.fleet, newest(fleet), reading_id=str(uuid.uuid4()), each=lambda _: None
+    )[1]
 
 
 def newest_id(fleet: InlineFleet) -> str:
