@@ -69,8 +69,8 @@ class Jobs:
         row = (
             self._db.execute(
                 text("""
-                    insert into job (id, kind, database, request, idempotency_key, deadline_at)
-                    values (:id, :kind, :database, cast(:request as jsonb), :key, now() + :deadline)
+                    insert into job (id, kind, database, request, idempotency_key, request_digest, deadline_at)
+                    values (:id, :kind, :database, cast(:request as jsonb), :key, :digest, now() + :deadline)
                     on conflict (idempotency_key) do nothing
                     returning *"""),
                 {
@@ -79,6 +79,7 @@ class Jobs:
                     "database": new.database,
                     "request": json.dumps(dict(new.request)),
                     "key": new.idempotency_key,
+                    "digest": new.request_digest,
                     "deadline": saga.deadline,
                 },
             )

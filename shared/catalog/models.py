@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from shared.domain.access import Role
 from shared.domain.job import LANES, JobKind, JobState, Lane, StepState
 from shared.domain.snapshot import Reason, SnapshotState
 
@@ -64,7 +66,7 @@ NONE = text("'[]'::jsonb")
 LIVE = "state in ('active', 'rolling_back')"
 
 
-def one_of(column: str, values: type[JobKind | JobState | StepState | SnapshotState | Reason]) -> str:
+def one_of(column: str, values: type[JobKind | JobState | StepState | SnapshotState | Reason | Role]) -> str:
     return f"{column} in ({', '.join(repr(str(v)) for v in values)})"
 
 
@@ -94,6 +96,7 @@ class JobRow(Base):
     database: Mapped[str] = mapped_column(ForeignKey("database.name"))
     request: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
     idempotency_key: Mapped[str] = mapped_column(unique=True)
+    request_digest: Mapped[str | None]
     state: Mapped[str] = mapped_column(server_default=text("'pending'"))
     epoch: Mapped[int] = mapped_column(server_default=text("0"))
     next_seq: Mapped[int] = mapped_column(Integer, server_default=text("1"))
@@ -134,6 +137,7 @@ class JobRow(Base):
             postgresql_where=text("state in ('pending', 'active', 'rolling_back')"),
         ),
         Index("job_database_created_at_idx", "database", text("created_at desc")),
+        Index("job_created_at_idx", text("created_at desc"), text("id desc")),
     )
 
 
@@ -218,6 +222,19 @@ class SnapshotRow(Base):
             postgresql_where=text("state = 'sealed'"),
         ),
         Index("snapshot_taken_at_idx", "database", text("taken_at desc")),
+        Index(
+            "snapshot_newest_verified_idx",
+            "database",
+            text("sequence desc"),
+            postgresql_where=text("state = 'sealed' and verified_at is not null"),
+        ),
+        Index(
+            "snapshot_shown_idx",
+            "database",
+            text("sequence desc"),
+            postgresql_where=text("state not in ('deleting', 'deleted')"),
+        ),
+        Index("snapshot_state_idx", "database", "state", text("sequence desc")),
     )
 
 
@@ -324,6 +341,16 @@ class ParkedRow(Base):
     dropped_at: Mapped[datetime | None]
 
 
+class CanaryRow(Base):
+    """When a worker last took beat's message from this queue: no job, so that none is mistaken for one."""
+
+    __tablename__ = "canary"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    sung_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    worker: Mapped[str]
+
+
 class OutboxRow(Base):
     """Events, written in the transaction that they tell of; a relay publishes them in order."""
 
@@ -379,4 +406,48 @@ class CauseRow(Base):
     __table_args__ = (
         ForeignKeyConstraint(["source", "event_id"], ["inbox.source", "inbox.event_id"], ondelete="CASCADE"),
         Index("cause_request_idx", "source", "event_id"),
+    )
+
+
+class TokenRow(Base):
+    """What stands for a caller of the API. Its secret is nowhere; this is the hash of it."""
+
+    __tablename__ = "token"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    databases: Mapped[list[str] | None] = mapped_column(JSONB(none_as_null=True))
+    """None: it reaches all."""
+    sha256: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint(one_of("role", Role), name="role"),)
+
+
+class AuditRow(Base):
+    """Who did what. A trigger refuses to change or remove an entry; each holds the hash of the one before."""
+
+    __tablename__ = "audit"
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    origin: Mapped[str]
+    action: Mapped[str]
+    outcome: Mapped[str]
+    database: Mapped[str | None]
+    job_id: Mapped[str | None] = mapped_column(UUID(as_uuid=False))
+    """Without a key of another table: an entry outlives whatever it tells of."""
+    details: Mapped[dict[str, Any]] = mapped_column(JSON())
+    """Plain JSON, which keeps a number as it was written: it is part of what is hashed."""
+    previous: Mapped[str]
+    hash: Mapped[str]
+
+    __table_args__ = (
+        CheckConstraint("seq >= 1", name="seq"),
+        Index("audit_job_idx", "job_id"),
+        Index("audit_database_idx", "database", "seq"),
     )

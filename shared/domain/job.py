@@ -77,61 +77,86 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saga:
-    """What a kind of job consists of: step names in order, its queue, and how long it may take."""
+    """What a kind of job consists of: step names in order, its queue, and how long it may take.
+
+    Kinds share a queue where their workers need the same rights: docs/security.md lists them.
+    """
 
     steps: tuple[str, ...]
     queue: str
     deadline: timedelta
     ends_undone: JobState
     """The final state when its started steps were undone."""
+    hands: str | None = None
+    """The queue in which more workers are asked to help with its parts; None where it has none."""
 
+
+CONTROL_QUEUE = "control"
+JOBS_QUEUE, PARTS_QUEUE = "jobs", "parts"
+PROOF_QUEUE, PROOF_PARTS_QUEUE = "proof", "proof-parts"
+RESTORE_QUEUE, RESTORE_PARTS_QUEUE = "restore", "restore-parts"
+UPKEEP_QUEUE = "upkeep"
+QUEUES = (
+    CONTROL_QUEUE,
+    JOBS_QUEUE,
+    PARTS_QUEUE,
+    PROOF_QUEUE,
+    PROOF_PARTS_QUEUE,
+    RESTORE_QUEUE,
+    RESTORE_PARTS_QUEUE,
+    UPKEEP_QUEUE,
+)
 
 SAGAS: Mapping[JobKind, Saga] = {
     JobKind.SNAPSHOT: Saga(
         steps=("copy", "seal"),
-        queue="jobs",
+        queue=JOBS_QUEUE,
+        hands=PARTS_QUEUE,
         deadline=timedelta(hours=24),
         ends_undone=JobState.FAILED,
     ),
     JobKind.VERIFY: Saga(
         steps=("plan", "create", "load", "build", "prove", "drop"),
-        queue="jobs",
+        queue=PROOF_QUEUE,
+        hands=PROOF_PARTS_QUEUE,
         deadline=timedelta(hours=48),
         ends_undone=JobState.FAILED,
     ),
     JobKind.RESTORE: Saga(
         steps=("plan", "safeguard", "create", "load", "build", "prove", "swap", "settle"),
-        queue="restore",
+        queue=RESTORE_QUEUE,
+        hands=RESTORE_PARTS_QUEUE,
         deadline=timedelta(hours=48),
         ends_undone=JobState.ROLLED_BACK,
     ),
     JobKind.TABLES: Saga(
         steps=("plan", "create", "load", "build", "prove", "move", "compare", "drop"),
-        queue="restore",
+        queue=RESTORE_QUEUE,
+        hands=RESTORE_PARTS_QUEUE,
         deadline=timedelta(hours=48),
         ends_undone=JobState.ROLLED_BACK,
     ),
     JobKind.UNDO: Saga(
         steps=("swap", "settle"),
-        queue="restore",
+        queue=RESTORE_QUEUE,
         deadline=timedelta(hours=1),
         ends_undone=JobState.ROLLED_BACK,
     ),
     JobKind.RESET: Saga(
         steps=("plan", "create", "swap", "settle"),
-        queue="restore",
+        queue=RESTORE_QUEUE,
         deadline=timedelta(hours=1),
         ends_undone=JobState.ROLLED_BACK,
     ),
     JobKind.CHECK: Saga(
         steps=("check", "fix"),
-        queue="jobs",
+        queue=UPKEEP_QUEUE,
         deadline=timedelta(hours=6),
         ends_undone=JobState.FAILED,
     ),
     JobKind.PRUNE: Saga(
         steps=("prune",),
-        queue="jobs",
+        queue=UPKEEP_QUEUE,
         deadline=timedelta(hours=24),
         ends_undone=JobState.FAILED,
     ),
@@ -139,10 +164,6 @@ SAGAS: Mapping[JobKind, Saga] = {
 
 MAX_ATTEMPTS = 5
 """How often a step may fail for a passing reason, or lose its worker, before the job gives up."""
-
-CONTROL_QUEUE = "control"
-PARTS_QUEUE = "parts"
-QUEUES = (CONTROL_QUEUE, "jobs", "restore", PARTS_QUEUE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +201,8 @@ class Job:
     lease_until: datetime | None
     lease_owner: str | None
     finished_at: datetime | None
+    request_digest: str | None = None
+    """Of all that was asked, where its way in compares repetitions; None where it does not."""
 
     @property
     def step(self) -> str | None:
@@ -202,3 +225,5 @@ class NewJob:
     database: str
     request: Mapping[str, Any]
     idempotency_key: str
+    request_digest: str | None = None
+    """With it, the same key with another digest is another request."""

@@ -51,12 +51,17 @@ def enter(tx: Transaction, fleet: Fleet, new: NewJob) -> tuple[Job, bool]:
             blocking.refuse_blocked(tx, job.database)
         data = {"kind": str(job.kind), "request": dict(job.request)}
         tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
-    refuse_other(job, new.kind, new.database)
+    refuse_other(job, new.kind, new.database, new.request_digest)
     return job, is_new
 
 
 def accepted_before(
-    fleet: Fleet, idempotency_key: str | None, *, kind: JobKind, database: str
+    fleet: Fleet,
+    idempotency_key: str | None,
+    *,
+    kind: JobKind,
+    database: str,
+    request_digest: str | None = None,
 ) -> Accepted | None:
     """What this key was answered with before; None where it is new: then look, ask, and submit."""
     if idempotency_key is None:
@@ -65,12 +70,14 @@ def accepted_before(
         job = tx.jobs.by_key(idempotency_key)
     if job is None:
         return None
-    refuse_other(job, kind, database)
+    refuse_other(job, kind, database, request_digest)
     return Accepted(job=job, is_new=False, rung=dispatch.start_waiting(fleet, job.database))
 
 
-def refuse_other(job: Job, kind: JobKind, database: str) -> None:
-    if (job.kind, job.database) != (kind, database):
+def refuse_other(job: Job, kind: JobKind, database: str, request_digest: str | None) -> None:
+    """Where all that is asked has a digest, the same request has the same one."""
+    is_other = request_digest is not None and job.request_digest != request_digest
+    if is_other or (job.kind, job.database) != (kind, database):
         raise Refused(
             "this idempotency key belongs to another request",
             code="idempotency_key_reused",
