@@ -124,9 +124,9 @@ def leftovers(fleet: RealFleet) -> dict[str, Any]:
     with fleet.fleet.catalog.engine.connect() as catalog:
         found["parts"] = catalog.execute(text("select count(*) from part")).scalar_one()
     found["lock"] = fleet.fleet.locks.holder(NAME)
-    # The pool and beat have folders of their own there, jobs none.
+    # The pool has folders of its own there, jobs none.
     entries = [path.name for path in (fleet.folder / "tmp").iterdir()]
-    found["files"] = [name for name in entries if not name.startswith(("pymp-", "snapfleet-beat-"))]
+    found["files"] = [name for name in entries if not name.startswith("pymp-")]
     found["tools"] = tools_running(fleet)
     s3 = fleet.s3_session().client("s3", endpoint_url=fleet.seaweed.endpoint)
     found["uploads"] = s3.list_multipart_uploads(Bucket=fleet.seaweed.bucket).get("Uploads", [])
