@@ -143,7 +143,7 @@ def snapshot(fleet: Fleet) -> Measured:
 def restore(fleet: Fleet) -> Measured:
     name = fleet.database(None).name
     newest = requests.choose_snapshot(fleet, name, snapshot_id=None, at=None)
-    return run(fleet, JobKind.RESTORE, {"snapshot_id": newest.id, "to": None, "as_superuser": False})
+    return run(fleet, JobKind.RESTORE, requests.restore_request(snapshot_id=newest.id))
 
 
 def run(fleet: Fleet, kind: JobKind, request: Mapping[str, object]) -> Measured:

@@ -215,7 +215,7 @@ class RealFleet:
 
     def restore(self, *, to: str | None = None, snapshot_id: str | None = None) -> str:
         chosen = requests.choose_snapshot(self.fleet, NAME, snapshot_id=snapshot_id, at=None)
-        return self._submit(JobKind.RESTORE, {"snapshot_id": chosen.id, "to": to, "as_superuser": False})
+        return self._submit(JobKind.RESTORE, requests.restore_request(snapshot_id=chosen.id, to=to))
 
     def _submit(self, kind: JobKind, request: dict[str, Any]) -> str:
         job_id = str(uuid.uuid4())

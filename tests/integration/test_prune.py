@@ -153,7 +153,7 @@ def test_the_newest_the_pinned_and_those_that_a_job_asks_for_stay(shelf: Shelf) 
     shelf.a_day_passes()
     requests.pin(shelf.inlined.fleet, pinned, pinned=True)
     pruning = shelf.submit(JobKind.PRUNE, {})
-    waiting = shelf.submit(JobKind.RESTORE, {"snapshot_id": wanted, "to": None, "as_superuser": False})
+    waiting = shelf.submit(JobKind.RESTORE, requests.restore_request(snapshot_id=wanted))
     with shelf.inlined.fleet.catalog.transaction() as tx:
         assert tx.snapshots.hold(held, job_id=waiting)
     shelf.inlined.before = nothing_but_prune
