@@ -1,4 +1,4 @@
-"""The tasks: one per step, one rollback per kind of job, the hands, and beat's two duties.
+"""The tasks: one per step, one rollback per kind of job, the hands, and beat's three duties.
 
 Each is a thin shell: ids in, one operation, out. `Ignore` ends a chain whose turn it is not, without
 any errback; an exception makes the errback roll back.
@@ -14,10 +14,10 @@ from celery import Celery, Task
 from celery.exceptions import Ignore
 
 from shared.broker.doorbell import hand_task, rollback_task, step_task
-from shared.broker.timetable import HOUSEKEEPING_TASK, TICK_TASK
+from shared.broker.timetable import CANARY_TASK, HOUSEKEEPING_TASK, TICK_TASK
 from shared.domain.ids import new_snapshot_id
-from shared.domain.job import SAGAS, JobKind
-from shared.operations import saga, schedule, steps
+from shared.domain.job import CONTROL_QUEUE, SAGAS, JobKind
+from shared.operations import health, saga, schedule, steps
 from workers.resources import Resources
 
 
@@ -60,6 +60,10 @@ def register_duties(app: Celery, resources: Resources) -> None:
     @app.task(name=HOUSEKEEPING_TASK, bind=True)
     def housekeeping(_task: Task[Any, Any]) -> None:
         schedule.housekeeping(resources.fleet)
+
+    @app.task(name=CANARY_TASK, bind=True)
+    def canary(_task: Task[Any, Any]) -> None:
+        health.sing(resources.fleet, queue=CONTROL_QUEUE)
 
 
 def new_id() -> str:

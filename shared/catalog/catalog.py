@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from shared.catalog.canaries import Canaries
 from shared.catalog.chunks import Chunks
 from shared.catalog.inbox import Inbox
 from shared.catalog.jobs import Jobs
@@ -44,6 +45,7 @@ class Transaction:
         self.verifications = Verifications(connection)
         self.standings = Standings(connection)
         self.readings = Readings(connection)
+        self.canaries = Canaries(connection)
 
 
 class Catalog:

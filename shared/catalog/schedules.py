@@ -40,6 +40,11 @@ class Schedules:
         row = self._db.execute(query.where(DATABASE.c.name == name).with_for_update()).mappings().one()
         return KnownDatabase(**row)
 
+    def known_since(self, name: str) -> datetime | None:
+        """When this database was first seen here; None where nobody has ticked or asked since it is declared."""
+        query = select(DATABASE.c.created_at).where(DATABASE.c.name == name)
+        return self._db.execute(query).scalar_one_or_none()
+
     def block(self, name: str, *, why: str) -> None:
         """Let nothing take a snapshot of this database until `unblock`."""
         change = update(DATABASE).where(DATABASE.c.name == name)
