@@ -16,6 +16,7 @@ import socket
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -126,7 +127,7 @@ class Wires:
         return pid
 
 
-class Wire:
+class Wire(ABC):
     """Accepts for ever; a thread for each connection."""
 
     def __init__(self, listener: socket.socket, orders: Path) -> None:
@@ -145,8 +146,9 @@ class Wire:
             finally:
                 client.close()
 
+    @abstractmethod
     def carry(self, client: socket.socket) -> None:
-        raise NotImplementedError
+        """One connection, until it ends."""
 
     def connect(self) -> socket.socket:
         """To the server, wherever it is by now."""
