@@ -84,16 +84,24 @@ class Probe:
 
     def _run(self, answer: Future[Check]) -> None:
         began_at = time.monotonic()
-        ok, code, hint = False, "unexpected", None
+        failure: SnapfleetError | None = None
+        detail = ""
         try:
             detail = self._ask()
-            ok, code = True, None
         except SnapfleetError as exc:
-            detail, code, hint = exc.message, exc.code, exc.hint
+            failure = exc
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is an answer, and must not end the thread
-            detail = f"an unexpected {type(exc).__name__}"
-        seconds = time.monotonic() - began_at
-        answer.set_result(Check(name=self.name, ok=ok, seconds=seconds, detail=detail, code=code, hint=hint))
+            failure = SnapfleetError(f"an unexpected {type(exc).__name__}", code="unexpected")
+        answer.set_result(
+            Check(
+                name=self.name,
+                ok=failure is None,
+                seconds=time.monotonic() - began_at,
+                detail=detail if failure is None else failure.message,
+                code=None if failure is None else failure.code,
+                hint=None if failure is None else failure.hint,
+            )
+        )
 
 
 class Readiness:

@@ -22,7 +22,10 @@ set wins over the file. Every process reads them once, when it starts, and refus
 wrong, naming it and saying what would be right.
 
 A secret is never a value in the file: the file names an environment variable or another file. Settings
-marked as secret are never shown, not even in an error.
+marked as secret are never shown, not even in an error. For each variable that is a secret there is another
+whose name ends in `_FILE`: `CATALOG_URL_FILE` names the file that holds the URL, which is how Docker, Kubernetes
+and systemd hand secrets over. The S3 client's keys can stand in a file too, the one that
+`AWS_SHARED_CREDENTIALS_FILE` names.
 """
 
 EXAMPLE = """\

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from shared.domain.database import Database
 from shared.domain.events import Ask
 from shared.errors import Misconfigured
-from shared.settings import targets
+from shared.settings import files, targets
 from shared.settings.fields import first_of
 from shared.settings.sources import Sources
 
@@ -73,6 +73,7 @@ class Settings:
         Misconfigured names the first setting that is wrong, its value unless secret, and in the hint
         what would be right.
         """
+        environ = files.resolved(environ, cwd)
         sources = Sources.read(environ, cwd)
         said = sources.environment
         if said.snapfleet_failpoints is not None and not for_faults:
