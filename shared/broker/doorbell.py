@@ -13,7 +13,7 @@ from typing import Protocol
 from celery import Celery, chain
 from kombu.exceptions import OperationalError
 
-from shared.domain.job import PARTS_QUEUE, SAGAS, Job, JobKind, JobState
+from shared.domain.job import SAGAS, Job, JobKind, JobState
 from shared.errors import Unreachable
 
 
@@ -67,9 +67,10 @@ class CeleryDoorbell:
             chain(*steps, app=self._app).on_error(rollback).apply_async()
 
     def ring_hands(self, job: Job, count: int) -> None:
+        queue = SAGAS[job.kind].hands or SAGAS[job.kind].queue
         with translated():
             for _ in range(count):
-                self._app.send_task(hand_task(job.kind), args=(job.id, job.epoch), queue=PARTS_QUEUE)
+                self._app.send_task(hand_task(job.kind), args=(job.id, job.epoch), queue=queue)
 
 
 class MemoryDoorbell:

@@ -103,12 +103,23 @@ def test_a_job_that_turned_round_rings_for_its_rollback_alone(redis_url: str) ->
     assert not embedded["chain"]
 
 
-def test_hands_are_called_one_message_each_in_a_queue_of_their_own(redis_url: str) -> None:
-    job = a_job()
+@pytest.mark.parametrize(
+    ("kind", "queue"),
+    [
+        (JobKind.SNAPSHOT, "parts"),
+        (JobKind.VERIFY, "proof-parts"),
+        (JobKind.RESTORE, "restore-parts"),
+        (JobKind.TABLES, "restore-parts"),
+    ],
+)
+def test_hands_are_called_one_message_each_in_a_queue_of_those_with_the_same_rights(
+    redis_url: str, kind: JobKind, queue: str
+) -> None:
+    job = a_job(kind)
     CeleryDoorbell(make_app(redis_url)).ring_hands(job, 3)
     found = messages(redis_url)
-    assert list(found) == ["parts"]
-    assert [arguments(message)[0] for message in found["parts"]] == [[job.id, 7]] * 3
+    assert list(found) == [queue]
+    assert [arguments(message)[0] for message in found[queue]] == [[job.id, 7]] * 3
 
 
 def test_a_message_holds_ids_and_nothing_else_of_the_job(redis_url: str) -> None:
