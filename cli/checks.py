@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from cli import exits, output, records, watching
+from cli import exits, formats, output, records, watching
 from cli.exits import Usage
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import AnyDatabase, Json
 from shared.domain.findings import Finding, Severity, in_order, worst
 from shared.domain.job import Job, JobKind, JobState, NewJob
@@ -71,7 +72,7 @@ def submit(fleet: Fleet, name: str, *, apply: str | None = None) -> Job:
         # A plan is carried out once, however often that is asked for.
         idempotency_key=f"fix:{apply}" if apply else job_id,
     )
-    accepted = requests.submit(fleet, new)
+    accepted = requests.submit(fleet, new, by=me())
     if not accepted.rung:
         output.note("Redis does not answer; the job is accepted and runs when Redis is back")
     return accepted.job
@@ -85,7 +86,7 @@ def show(job: Job, *, fix: bool) -> None:
     output.say(f"{job.database}:")
     output.table(("SEVERITY", "CODE", ""), ((str(f.severity), f.code, f.what) for f in findings))
     if job.result.get("more"):
-        output.note(f"{job.result['more']:,} more findings, none of them worse, are not kept")
+        output.note(f"{formats.counted(job.result['more'], 'more finding')}, none of them worse, not kept")
     explain(findings)
     if fix:
         offer(job)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from shared.domain import wording
+
 NOTHING = "-"
 """Stands where there is no value."""
 
@@ -31,9 +33,7 @@ def number(count: int | None) -> str:
     return NOTHING if count is None else f"{count:,}"
 
 
-def counted(count: int, thing: str) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{count:,} {thing}" + ("" if count == 1 else "s")
+counted = wording.counted
 
 
 def span(seconds: float) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -126,16 +127,18 @@ def facts(progress: following.Progress) -> list[str]:
         f"{progress.done_parts} of {formats.counted(progress.parts, 'part')}" if progress.parts else "",
         f"{formats.size(round(progress.bytes_per_second))}/s" if progress.bytes_per_second else "",
         f"{formats.span(progress.remaining.total_seconds())} left" if progress.remaining else "",
-        *(wording.format(job.progress[name]) for name, wording in REPORTED.items() if name in job.progress),
+        *reported(job.progress),
         "cancelling" if job.cancel_requested and job.state is JobState.ACTIVE else "",
         f"attempt {job.attempts + 1}" if job.attempts else "",
     ]
     return [fact for fact in known if fact]
 
 
-REPORTED = {
-    "section": "{}",
-    "checked_objects": "{} objects checked",
-    "deleted_chunks": "{} chunks deleted",
-}
-"""What steps report of themselves beside bytes and parts."""
+def reported(progress: Mapping[str, Any]) -> Iterator[str]:
+    """What steps report of themselves beside bytes and parts."""
+    if "section" in progress:
+        yield str(progress["section"])
+    if "checked_objects" in progress:
+        yield f"{formats.counted(progress['checked_objects'], 'object')} checked"
+    if "deleted_chunks" in progress:
+        yield f"{formats.counted(progress['deleted_chunks'], 'chunk')} deleted"

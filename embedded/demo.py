@@ -26,6 +26,7 @@ from embedded.stack import Stack
 from embedded.story import Done, Story
 from shared import logs
 from shared.domain.proof import VerifyPolicy
+from shared.domain.wording import counted
 from shared.errors import SnapfleetError
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
@@ -114,7 +115,7 @@ def _tell(story: Story, screen: Screen, home: Path, thoughts: int) -> int:
             hint=f"the database is still there: snapfleet up --folder {home}",
         )
     screen.say(
-        f"All {after.rows:,} rows and every definition are back; {len(lost)} things had changed.",
+        f"All {after.rows:,} rows and every definition are back; {counted(len(lost), 'thing')} had changed.",
         style="green",
     )
     screen.say()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from shared.domain.evidence import Evidence, LargeObjects, Rights
 from shared.domain.manifest import Grant, Properties, SequencePosition, Setting
+from shared.domain.wording import counted
 
 PUBLIC_LOCKED, MAINTAIN = 15, 17
 """The major versions from which on not everybody may create in the schema public, and there is MAINTAIN."""
@@ -18,7 +19,9 @@ def in_rows(recorded: Mapping[str, int], found: Mapping[str, int]) -> Iterator[s
     """By table."""
     for name in sorted(recorded.keys() | found.keys()):
         if recorded.get(name) != found.get(name):
-            yield f"{name} has {found.get(name, 'no')} rows instead of {recorded.get(name, 'none')}"
+            here = counted(found[name], "row") if name in found else "no rows"
+            there = f"{recorded[name]:,}" if name in recorded else "none"
+            yield f"{name} has {here} instead of {there}"
 
 
 def in_position(recorded: SequencePosition, found: SequencePosition, *, ascending: bool) -> Iterator[str]:
@@ -104,7 +107,7 @@ def in_large_objects(recorded: LargeObjects, found: LargeObjects) -> Iterator[st
     if found.count != recorded.count:
         yield f"there are {found.count} large objects instead of {recorded.count}"
     elif found.total_bytes != recorded.total_bytes:
-        yield f"large objects have {found.total_bytes} bytes instead of {recorded.total_bytes}"
+        yield f"large objects have {counted(found.total_bytes, 'byte')} instead of {recorded.total_bytes:,}"
     elif recorded.digest != found.digest and found.digest_of is recorded.digest_of:
         yield "large objects hold other bytes than those that were recorded"
 

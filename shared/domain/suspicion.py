@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from shared.domain.wording import counted
+
 MANY_ROWS = 10
 """From so many rows on it says something that a table lost all of them, or a database half: what is
 smaller than that comes and goes."""
@@ -68,9 +70,9 @@ def _tables(before: Mapping[str, int], now: Mapping[str, int]) -> Iterable[str]:
 
 def _totals(before: Contents, now: Contents) -> Iterable[str]:
     if before.row_count >= MANY_ROWS and now.row_count * 2 <= before.row_count:
-        yield f"there are {now.row_count:,} rows in all; before there were {before.row_count:,}"
+        yield f"{counted(now.row_count, 'row')} in all; before there were {before.row_count:,}"
     if before.raw_bytes >= MANY_BYTES and now.raw_bytes * 2 <= before.raw_bytes:
-        yield f"there are {now.raw_bytes:,} bytes in all; before there were {before.raw_bytes:,}"
+        yield f"{counted(now.raw_bytes, 'byte')} in all; before there were {before.raw_bytes:,}"
 
 
 def _series(name: str) -> str:
@@ -79,8 +81,8 @@ def _series(name: str) -> str:
 
 def _named(names: Sequence[str], before: Mapping[str, int]) -> str:
     """`public.a (1,000 rows before), public.b (7 rows before) and 3 more tables`"""
-    first = [f"{name} ({before[name]:,} rows before)" for name in names[:NAMED]]
+    first = [f"{name} ({counted(before[name], 'row')} before)" for name in names[:NAMED]]
     more = len(names) - len(first)
     if more:
-        return f"{', '.join(first)} and {more:,} more table{'' if more == 1 else 's'}"
+        return f"{', '.join(first)} and {counted(more, 'more table')}"
     return " and ".join([", ".join(first[:-1]), first[-1]] if len(first) > 1 else first)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.domain.findings import Finding, Severity, found
+from shared.domain.wording import counted
 from shared.postgres import inspection, integrity
 from shared.postgres.integrity import ForeignKey, NotSeen, Unreadable
 from shared.postgres.session import Session
@@ -78,9 +79,7 @@ def orphans(session: Session, key: ForeignKey, subject: str, budget: Budget) -> 
     with integrity.within(session, budget.next()):
         count = integrity.orphans(session, key)
     if count:
-        about = (
-            f"{count:,} or more rows" if count == integrity.ENOUGH else f"{count:,} row{'s' * (count > 1)}"
-        )
+        about = f"{count:,} or more rows" if count == integrity.ENOUGH else counted(count, "row")
         sampled = " of a sample" if key.share is not None else ""
         parent = f"{key.parent_schema}.{key.parent_name}"
         what = (
@@ -111,7 +110,7 @@ def sequences(session: Session, budget: Budget) -> Iterator[Finding]:
 def counters(session: Session) -> Iterator[Finding]:
     health = integrity.health(session)
     if health.checksum_failures:
-        what = f"{health.checksum_failures:,} pages had a wrong checksum when they were read"
+        what = f"{counted(health.checksum_failures, 'page')} had a wrong checksum when read"
         yield found("checksum_failures", "pages", what, amount=health.checksum_failures)
     for subject, age in (("transactions", health.transactions), ("multixacts", health.multixacts)):
         if age >= WRAPAROUND_WARNING:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from shared.catalog.chunks import KnownChunk
 from shared.domain.findings import Finding, found
 from shared.domain.snapshot import Snapshot, SnapshotState
+from shared.domain.wording import counted
 from shared.errors import Damaged, NotFound, Permanent, SnapfleetError
 from shared.operations.fleet import Fleet
 from shared.operations.prune import CHUNK_GRACE
@@ -143,7 +144,9 @@ def of_chunks(
         )
         if told == FEW:
             yield found(
-                "not_searched", "chunks", f"up to {len(wrong) - FEW:,} more chunks may be missing or altered"
+                "not_searched",
+                "chunks",
+                f"up to {counted(len(wrong) - FEW, 'more chunk')} may be missing or altered",
             )
             return
 
@@ -211,14 +214,17 @@ def of_unknown(database: str, unknown: Mapping[str, Stat], removable: Mapping[st
         if chosen:
             size = sum(unknown[sha256].size_bytes for sha256 in chosen)
             why = "older than a day, in no manifest" if fixable else "not yet a day old, or in a manifest"
-            what = f"{len(chosen):,} chunks that the catalog does not know, {size:,} bytes, {why}: {min(chosen)} …"
+            what = (
+                f"{counted(len(chosen), 'chunk')} that the catalog does not know, {counted(size, 'byte')}, {why}:"
+                f" {min(chosen)} …"
+            )
             subject = f"{database}, {'old' if fixable else 'new'}"
             yield found("chunk_unknown", subject, what, amount=len(chosen), fixable=fixable)
 
 
 def of_strange(stored: Stored) -> Iterator[Finding]:
     if stored.strange:
-        what = f"{len(stored.strange):,} objects that are none of ours: {stored.strange[0]} …"
+        what = f"{counted(len(stored.strange), 'object')} that are none of ours: {stored.strange[0]} …"
         yield found("object_unknown", "objects", what, amount=len(stored.strange))
 
 

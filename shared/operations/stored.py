@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from shared.domain.manifest import Chunk, Manifest
+from shared.domain.wording import counted
 from shared.errors import Damaged
 from shared.operations.fleet import Fleet
 
@@ -47,8 +48,8 @@ def reread(fleet: Fleet, database: str, chunk: Chunk) -> str | None:
 def damaged(manifest: Manifest, wrong: Mapping[str, str]) -> Damaged:
     sha256, trouble = next(iter(wrong.items()))
     return Damaged(
-        f"{len(wrong)} of the {len(manifest.distinct_chunks)} objects of snapshot {manifest.id} are not as they"
-        f" were stored; chunk {sha256}: {trouble}",
+        f"{len(wrong)} of {counted(len(manifest.distinct_chunks), 'chunk')} of snapshot {manifest.id} not as"
+        f" stored; chunk {sha256}: {trouble}",
         code="chunk_damaged",
         hint="restore another snapshot; `snapfleet snapshot list` shows them",
     )

@@ -21,6 +21,7 @@ from shared import failpoints
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import Manifest
 from shared.domain.table_names import TableName, WantedTable, free_name, suffix
+from shared.domain.wording import counted
 from shared.errors import Damaged, Permanent, Refused
 from shared.operations import preflight, restore, side, source, table_lookup
 from shared.operations.fleet import Fleet
@@ -145,18 +146,18 @@ def prove(run: StepRun) -> Outcome:
     with connected(side.side_dsn(run), application_name=run.name) as session:
         members = moving.members(session, [root.oid for root in roots(session, asked_for(run.job))])
         names = {(member.schema, member.name) for member in members if member.kind == "table"}
-        counted = inspection.row_counts(
+        counts = inspection.row_counts(
             session, [table for table in inspection.tables(session) if (table.schema, table.name) in names]
         )
-    for count in counted:
+    for count in counts:
         expected = recorded.get((count.schema, count.name))
         if count.row_count != expected:
             raise Damaged(
-                f"{count.schema}.{count.name} has {count.row_count} rows instead of {expected}",
+                f"{count.schema}.{count.name} has {counted(count.row_count, 'row')} instead of {expected}",
                 code="not_proven",
                 hint="the live database was not touched; bring it back from another snapshot",
             )
-    return Outcome(result={"row_count": sum(count.row_count for count in counted)})
+    return Outcome(result={"row_count": sum(count.row_count for count in counts)})
 
 
 def move(run: StepRun) -> Outcome:

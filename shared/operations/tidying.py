@@ -17,6 +17,7 @@ import structlog
 from shared.domain.findings import Finding, found
 from shared.domain.job import JobKind, JobState
 from shared.domain.manifest import parse
+from shared.domain.wording import counted
 from shared.errors import Refused, SnapfleetError
 from shared.operations import inventory, remains, source
 from shared.operations.fleet import Fleet
@@ -118,7 +119,7 @@ def sentence(fix: Fix) -> str:
         "side_database": f"drop the database {fix.target}",
         "backend": f"end the session {fix.target}",
         "upload_open": f"end the upload of {fix.target}",
-        "chunk_unknown": f"delete {fix.amount:,} chunks that nobody knows of",
+        "chunk_unknown": f"delete {counted(fix.amount, 'chunk')} that nobody knows of",
     }[fix.code]
 
 

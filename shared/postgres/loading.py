@@ -12,6 +12,7 @@ from psycopg import sql
 
 from shared import failpoints
 from shared.domain.manifest import Part
+from shared.domain.wording import counted
 from shared.errors import Damaged, Transient
 from shared.postgres.copying import load_query
 from shared.postgres.failures import NAME_NOT_FOUND, name_not_found
@@ -58,7 +59,7 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> str:
             if cursor.rowcount != part.row_count:
                 name = sql.Identifier(part.spec.schema, part.spec.table).as_string()
                 raise Damaged(
-                    f"part {part.spec.number} of {name} gave {cursor.rowcount} rows instead of {part.row_count}",
+                    f"part {part.spec.number} of {name} gave {counted(cursor.rowcount, 'row')} instead of {part.row_count}",
                     code="rows_differ",
                 )
     return brought_by

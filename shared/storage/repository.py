@@ -20,6 +20,7 @@ from shared.domain import database as names
 from shared.domain import manifest, standing
 from shared.domain.manifest import DAMAGED_HINT, MAX_CHUNK_BYTES, Chunk, Manifest
 from shared.domain.standing import Standing
+from shared.domain.wording import counted
 from shared.errors import Damaged, NotFound, Refused
 from shared.storage.base import Storage
 
@@ -141,7 +142,7 @@ class Repository:
             self.get_chunk(database, chunk)
         except Damaged:
             if stat.size_bytes != chunk.stored_bytes:
-                return f"has {stat.size_bytes} bytes instead of {chunk.stored_bytes}"
+                return f"has {counted(stat.size_bytes, 'byte')} instead of {chunk.stored_bytes:,}"
             return "has another hash"
         return None
 
@@ -188,6 +189,15 @@ class Repository:
 
     def delete_standing(self, database: str, snapshot_id: str) -> None:
         self.storage.delete(standing_key(database, snapshot_id))
+
+    def manifests(self, database: str) -> list[str]:
+        """Snapshots whose manifest is here, whatever anybody knows of them."""
+        listed = (
+            stat.key.split("/")[2]
+            for stat in self.storage.list(f"{database}/snapshots/")
+            if stat.key.endswith("/manifest.json")
+        )
+        return sorted(listed)
 
     def widowed(self, database: str) -> list[str]:
         """Snapshots whose standing is here and whose manifest is not."""

@@ -15,6 +15,7 @@ from shared.domain.retention import Policy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import NotFound, Refused
 from shared.operations import prune, requests, suspecting
+from tests.actors import TESTER
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 
@@ -77,7 +78,7 @@ def test_an_emptied_database_makes_suspects_one_alert_and_no_deletion(
     assert suspects[0].suspicions[0] == (
         "public.moods (50 rows before) and public.thoughts (200 rows before) are empty"
     )
-    assert "there are 0 rows in all; before there were 250" in suspects[0].suspicions
+    assert "0 rows in all; before there were 250" in suspects[0].suspicions
     [alert] = alerts(fleet)
     assert alert["snapshot_id"] == suspects[0].id
     assert alert["compared_with"] == good[-1]
@@ -151,9 +152,9 @@ def test_an_accepted_one_counts_and_is_what_later_ones_are_compared_with(
     run(url, "truncate moods")
     first, second = taken(fleet), taken(fleet)
     with pytest.raises(Refused, match="nothing to accept"):
-        suspecting.accept(fleet.fleet, good.id)
+        suspecting.accept(fleet.fleet, good.id, by=TESTER)
     for _ in range(2):
-        assert suspecting.accept(fleet.fleet, first.id).standing == "sealed"
+        assert suspecting.accept(fleet.fleet, first.id, by=TESTER).standing == "sealed"
     standings = {each.id: each.standing for each in fleet.snapshots()}
     assert standings == {good.id: "sealed", first.id: "sealed", second.id: "sealed"}
     assert taken(fleet).standing == "sealed"

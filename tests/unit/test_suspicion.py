@@ -55,9 +55,7 @@ def test_a_database_without_tables_where_there_were_some_is_suspect() -> None:
 
 
 def test_a_database_that_was_empty_from_the_first_is_not() -> None:
-    assert said({}, {}, raw_bytes=(1_000_000, 100)) == (
-        "there are 100 bytes in all; before there were 1,000,000",
-    )
+    assert said({}, {}, raw_bytes=(1_000_000, 100)) == ("100 bytes in all; before there were 1,000,000",)
     assert said({}, {}, raw_bytes=(1200, 1200)) == ()
 
 
@@ -90,8 +88,8 @@ def test_what_is_tiny_comes_and_goes() -> None:
 def test_of_many_tables_five_are_named() -> None:
     before = {f"t_{name}": 1 for name in "abcdefgh"} | {"big": 10_000}
     [found] = said(before, {"big": 10_000})
-    assert found.startswith("t_a (1 rows before), t_b (1 rows before)")
-    assert found.endswith("t_e (1 rows before) and 3 more tables are gone")
+    assert found.startswith("t_a (1 row before), t_b (1 row before)")
+    assert found.endswith("t_e (1 row before) and 3 more tables are gone")
 
 
 def test_the_oldest_partition_goes_without_suspicion_and_half_of_them_do_not() -> None:
