@@ -31,6 +31,7 @@ from shared import logs
 from shared.domain.job import JobKind, JobState
 from shared.errors import SnapfleetError
 from shared.operations import requests
+from tests.actors import TESTER
 from tests.conftest import FAST
 from tests.e2e.fleet import LEASE_SECONDS, RealFleet
 from tests.e2e.world import assert_world, properties
@@ -122,7 +123,7 @@ class Chaos:
                 self.real.restore()
             case _ if restored:
                 key = str(uuid.uuid4())
-                requests.undo(self.real.fleet, restored[0][0], job_id=key, idempotency_key=key)
+                requests.undo(self.real.fleet, restored[0][0], job_id=key, idempotency_key=key, by=TESTER)
 
     def write(self) -> None:
         """One number in every account and in a transfer: a mix of two contents would show."""
@@ -134,7 +135,7 @@ class Chaos:
 
     def cancel(self) -> None:
         for job_id, _ in self.jobs(JobState.ACTIVE):
-            requests.cancel(self.real.fleet, job_id)
+            requests.cancel(self.real.fleet, job_id, by=TESTER)
 
     # What befalls them
 

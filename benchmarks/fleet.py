@@ -24,6 +24,7 @@ from embedded.process import Child, clean_environment
 from embedded.stack import Stack
 from shared import logs
 from shared.catalog.migration import migrate
+from shared.domain.access import Actor
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
@@ -154,7 +155,7 @@ def run(fleet: Fleet, kind: JobKind, request: Mapping[str, object]) -> Measured:
         request=request,
         idempotency_key=str(uuid.uuid4()),
     )
-    requests.submit(fleet, new)
+    requests.submit(fleet, new, by=Actor(name="benchmark", origin="benchmark"))
     *_, last = following.follow(fleet, new.id)
     if last.job.state is not JobState.SUCCEEDED:
         raise SystemExit(f"the {kind} {last.job.state}: {last.job.error}")

@@ -13,6 +13,7 @@ import typer
 from cli import exits, formats, output, watching
 from cli.exits import Usage
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import DatabaseArgument
 from shared.domain import schedule
 from shared.domain.job import JobState
@@ -74,7 +75,9 @@ def fill(fleet: Fleet, name: str, *, give_up_at: float | None, as_superuser: boo
     """Until it is in use, by our restore or by anybody else's."""
     while True:
         begun = answered(
-            lambda: bootstrapping.begin(fleet, name, job_id=str(uuid.uuid4()), as_superuser=as_superuser),
+            lambda: bootstrapping.begin(
+                fleet, name, job_id=str(uuid.uuid4()), as_superuser=as_superuser, by=me()
+            ),
             give_up_at=give_up_at,
         )
         if begun.accepted is None:
@@ -137,7 +140,7 @@ def unblock(database: DatabaseArgument = None) -> None:
     """Take snapshots of a database again: it is as it should be."""
     with opened() as fleet:
         name = fleet.database(database).name
-        why = blocking.unblock(fleet, name)
+        why = blocking.unblock(fleet, name, by=me())
     if why is None:
         output.say(f"{name} was not blocked")
     else:

@@ -12,6 +12,7 @@ import typer
 from cli import exits, formats, output
 from cli.exits import Usage
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import Json
 from shared.catalog import migration
 from shared.domain.database import is_name
@@ -39,7 +40,8 @@ def rebuild(database: Databases = None, as_json: Json = False) -> None:
     """
     with opened(migrated=False) as fleet:
         prepare(fleet)
-        tell(fleet, rebuilding.rebuild(fleet, database or ()), as_json=as_json, now=Now(time.monotonic))
+        entries = rebuilding.rebuild(fleet, database or (), by=me())
+        tell(fleet, entries, as_json=as_json, now=Now(time.monotonic))
 
 
 def adopt(
@@ -67,6 +69,7 @@ def adopt(
             databases=database or (),
             name=name,
             report=copied(now),
+            by=me(),
         )
         tell(fleet, entries, as_json=as_json, now=now)
 

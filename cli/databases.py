@@ -10,6 +10,7 @@ import typer
 
 from cli import formats, output, records, watching
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import DatabaseArgument, Json, Wait
 from shared.catalog import migration
 from shared.domain.job import JobKind, NewJob
@@ -126,5 +127,5 @@ def prune(
             request={"after": None},
             idempotency_key=str(uuid.uuid4()),
         )
-        accepted = requests.submit(fleet, new)
+        accepted = requests.submit(fleet, new, by=me())
         watching.answer(fleet, accepted, what=f"prune of {name}", wait=wait, as_json=as_json)

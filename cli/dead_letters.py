@@ -10,6 +10,7 @@ import typer
 from cli import formats, output
 from cli.exits import Usage
 from cli.fleet import opened, opened_streams
+from cli.identity import me
 from cli.options import Json
 from shared.operations import dead_letters
 from shared.operations.dead_letters import DeadLetter
@@ -60,7 +61,7 @@ def replay(letters: Letters = None, every: All = False) -> None:
     streams = opened_streams()
     with opened() as fleet:
         for letter in chosen(streams, letters, every=every):
-            dead_letters.replay(fleet.catalog, streams, letter, now=datetime.now(UTC))
+            dead_letters.replay(fleet.catalog, streams, letter, now=datetime.now(UTC), by=me())
             output.say(f"asked again: {letter.id}")
 
 
@@ -68,8 +69,9 @@ def replay(letters: Letters = None, every: All = False) -> None:
 def drop(letters: Letters = None, every: All = False) -> None:
     """Drop them for good."""
     streams = opened_streams()
-    found = chosen(streams, letters, every=every)
-    count = dead_letters.drop(streams, [letter.id for letter in found])
+    with opened() as fleet:
+        found = chosen(streams, letters, every=every)
+        count = dead_letters.drop(fleet.catalog, streams, found, by=me())
     output.say(f"dropped {formats.counted(count, 'dead letter')}")
 
 

@@ -11,6 +11,7 @@ import typer
 from cli import formats, output, plans, restores, watching
 from cli.exits import Usage
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import Json, Key, Wait, Yes
 from shared.domain.job import Job, JobKind
 from shared.errors import Refused
@@ -69,7 +70,8 @@ def empty(fleet: Fleet, name: str, *, yes: bool, key: str | None) -> Accepted:
     seen = resetting.look(fleet, name, job_id=job_id)
     restores.confirm(name, yes=yes, what=lambda: describe(seen))
     stop(fleet, name, seen.stopped)
-    return resetting.submit(fleet, name, job_id=job_id, idempotency_key=key or str(uuid.uuid4()))
+    key = key or str(uuid.uuid4())
+    return resetting.submit(fleet, name, job_id=job_id, idempotency_key=key, by=me())
 
 
 def restore(
@@ -122,4 +124,4 @@ def describe(seen: ResetPreview) -> None:
 def stop(fleet: Fleet, name: str, jobs: Sequence[Job]) -> None:
     for job in jobs:
         output.note(f"{job.kind} {formats.short(job.id)} of {name} is asked to stop, and waited for")
-    resetting.clear_the_way(fleet, jobs)
+    resetting.clear_the_way(fleet, jobs, by=me())

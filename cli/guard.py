@@ -20,6 +20,7 @@ import structlog
 
 from cli.exits import Usage
 from cli.fleet import make_fleet
+from cli.identity import me
 from shared.catalog.migration import check_migrated
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job
@@ -105,6 +106,7 @@ def made(
         new_id=lambda: str(uuid.uuid4()),
         new_snapshot_id=lambda: new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
         say=say,
+        by=me(),
     )
 
 

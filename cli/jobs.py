@@ -8,6 +8,7 @@ import typer
 
 from cli import formats, output, records, watching
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import AnyDatabase, JobArgument, Json
 from shared.domain.job import Job, Step
 from shared.operations import reports, requests
@@ -95,7 +96,7 @@ def step_row(step: Step) -> tuple[str, ...]:
 def cancel(job_id: JobArgument) -> None:
     """Ask a job to stop; what it began is undone."""
     with opened() as fleet:
-        asked = requests.cancel(fleet, job_id)
+        asked = requests.cancel(fleet, job_id, by=me())
         job = requests.find_job(fleet, asked.id)
     if job.state.is_final:
         output.say(f"job {job.id} is {job.state}")

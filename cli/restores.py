@@ -14,6 +14,7 @@ import typer
 from cli import formats, output, plans, tables, watching
 from cli.exits import Usage
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import DatabaseArgument, Json, Key, Wait, Yes
 from shared.catalog.parked import Parked
 from shared.domain.ids import new_snapshot_id
@@ -210,7 +211,7 @@ def submit(
         ),
         idempotency_key=idempotency_key or str(uuid.uuid4()),
     )
-    return requests.submit(fleet, new)
+    return requests.submit(fleet, new, by=me())
 
 
 def undo(
@@ -228,7 +229,11 @@ def undo(
             parked = requests.undoable(fleet, done.id)
             confirm(done.database, yes=yes, what=lambda: describe_parked(parked))
             accepted = requests.undo(
-                fleet, done.id, job_id=str(uuid.uuid4()), idempotency_key=idempotency_key or str(uuid.uuid4())
+                fleet,
+                done.id,
+                job_id=str(uuid.uuid4()),
+                idempotency_key=idempotency_key or str(uuid.uuid4()),
+                by=me(),
             )
         what = f"undo of restore {done.id} in {done.database}"
         watching.answer(fleet, accepted, what=what, wait=wait, as_json=as_json)

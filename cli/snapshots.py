@@ -12,6 +12,7 @@ import typer
 from cli import formats, output, proofs, records, verifying, watching
 from cli.exits import Usage
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import AnyDatabase, DatabaseArgument, Json, Key, SnapshotArgument, Wait
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import JobKind, NewJob
@@ -77,7 +78,7 @@ def submit(
         request=request,
         idempotency_key=idempotency_key or str(uuid.uuid4()),
     )
-    return requests.submit(fleet, new)
+    return requests.submit(fleet, new, by=me())
 
 
 def parse_labels(given: Iterable[str]) -> dict[str, str]:
@@ -208,11 +209,13 @@ def unpin(snapshot_id: SnapshotArgument) -> None:
 def accept(snapshot_id: SnapshotArgument) -> None:
     """Let a suspect snapshot count: it is right as it is."""
     with opened() as fleet:
-        found = suspecting.accept(fleet, requests.find_snapshot(fleet, snapshot_id).id)
+        found = suspecting.accept(fleet, requests.find_snapshot(fleet, snapshot_id).id, by=me())
     output.say(f"snapshot {found.id} is accepted, though {'; '.join(found.suspicions)}")
 
 
 def set_pinned(snapshot_id: str, *, pinned: bool) -> None:
     with opened() as fleet:
-        found = requests.pin(fleet, requests.find_snapshot(fleet, snapshot_id).id, pinned=pinned)
+        found = requests.pin(
+            fleet, requests.find_snapshot(fleet, snapshot_id).id, pinned=pinned, by=me()
+        )
     output.say(f"snapshot {found.id} is {'pinned' if found.pinned else 'not pinned'}")

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from cli import comparisons, formats, output, plans, records, watching
 from cli.exits import Usage
+from cli.identity import me
 from shared.domain import table_names
 from shared.domain.job import JobKind, NewJob
 from shared.domain.snapshot import Snapshot
@@ -80,7 +81,7 @@ def submit(fleet: Fleet, name: str, wanted: Wanted, key: str | None) -> Accepted
         request=tables.request(chosen.id, known, as_superuser=wanted.as_superuser),
         idempotency_key=key or str(uuid.uuid4()),
     )
-    return requests.submit(fleet, new)
+    return requests.submit(fleet, new, by=me())
 
 
 def show_plan(chosen: Snapshot, known: Sequence[WantedTable], *, as_json: bool) -> None:

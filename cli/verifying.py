@@ -11,6 +11,7 @@ import typer
 from cli import exits, formats, output, progress, watching
 from cli.exits import Usage
 from cli.fleet import opened
+from cli.identity import me
 from cli.options import Json, Key, Wait
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import Digests
@@ -55,7 +56,7 @@ def verify(  # noqa: PLR0917 - each is an option of the command
             request=verifying.request(found.id, digests=digests or configured.digests, prune_job_id=None),
             idempotency_key=idempotency_key or str(uuid.uuid4()),
         )
-        accepted = requests.submit(fleet, new)
+        accepted = requests.submit(fleet, new, by=me())
         watching.answer(fleet, accepted, what=f"proof of snapshot {found.id}", wait=wait, as_json=as_json)
 
 

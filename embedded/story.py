@@ -18,6 +18,7 @@ from embedded.process import Child
 from embedded.screen import Phase, Screen
 from embedded.stack import Stack
 from shared.catalog.migration import migrate
+from shared.domain.access import Actor
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
@@ -119,7 +120,7 @@ class Story:
             request=request,
             idempotency_key=str(uuid.uuid4()),
         )
-        requests.submit(self._fleet, new)
+        requests.submit(self._fleet, new, by=Actor(name="demo", origin="demo"))
         job = self._succeeded(self._followed(phase, new.id))
         return Done(job=job, seconds=phase.seconds)
 

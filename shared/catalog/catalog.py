@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from shared.catalog.audit import Audit
 from shared.catalog.canaries import Canaries
 from shared.catalog.chunks import Chunks
 from shared.catalog.inbox import Inbox
@@ -25,6 +26,7 @@ from shared.catalog.snapshots import Snapshots
 from shared.catalog.standings import Standings
 from shared.catalog.verifications import Verifications
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
+from shared.catalog.tokens import Tokens
 
 PATIENCE = timedelta(seconds=60)
 MIGRATE_HINT = "run `snapfleet migrate` with the same CATALOG_URL"
@@ -48,6 +50,8 @@ class Transaction:
         self.canaries = Canaries(connection)
 
 
+        self.tokens = Tokens(connection)
+        self.audit = Audit(connection)
 class Catalog:
     """Our own database. Open one per process, after any fork."""
 
@@ -61,7 +65,9 @@ class Catalog:
         Raises Unreachable, Busy (somebody was quicker), or Misconfigured where it is not migrated.
         """
         with translated(), self._engine.begin() as connection:
-            yield Transaction(connection)
+            tx = Transaction(connection)
+            yield tx
+            tx.audit.write()
 
     def identity(self) -> tuple[str, int]:
         """(system identifier of its server, oid of its database): what no name or alias can hide."""

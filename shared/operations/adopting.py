@@ -8,15 +8,16 @@ A snapshot is visible only when all of it is here, so this may be cut off anywhe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from shared.domain import manifest as manifests
+from shared.domain.access import Actor
 from shared.domain.manifest import Chunk, Manifest
 from shared.domain.snapshot import SnapshotState
 from shared.errors import Damaged, NotFound, Refused
 from shared.operations.fleet import Fleet
-from shared.operations.rebuilding import BATCH, Entry, Found, enter_all, present, read, rebuild
+from shared.operations.rebuilding import BATCH, Entry, Found, enter_all, present, read, rebuild, recorded
 from shared.storage.repository import Repository
 
 ATTEMPTS = 3
@@ -44,6 +45,7 @@ def adopt(
     databases: Collection[str],
     name: str | None,
     report: Report = lambda _: None,
+    by: Actor,
 ) -> Iterator[Entry]:
     """Copy the snapshots of these databases, or of all, into our repository; tells of each when it is done.
 
@@ -51,7 +53,7 @@ def adopt(
     rebuilt. Refused, before anything is copied, where a name means another database here.
     """
     if name is None and is_ours(fleet, source):
-        yield from rebuild(fleet, databases)
+        yield from rebuild(fleet, databases, by=by)
         return
     wanted = present(source, databases)
     if name is not None and len(wanted) != 1:
@@ -62,8 +64,15 @@ def adopt(
         )
     for each in wanted:
         refuse_another(fleet, source, each, into=name or each)
-    for each in wanted:
-        into = name or each
+    entries = adopted(fleet, source, {each: name or each for each in wanted}, report)
+    details = {"repository": source.storage.location, "databases": wanted, "as": name}
+    yield from recorded(fleet, entries, action="repository.adopt", by=by, **details)
+
+
+def adopted(
+    fleet: Fleet, source: Repository, names: Mapping[str, str], report: Report
+) -> Iterator[Entry]:
+    for each, into in names.items():
 
         def take_in(snapshot_id: str, each: str = each, into: str = into) -> Found:
             found = renamed(read(source, each, snapshot_id), into)

@@ -6,11 +6,13 @@ Only new snapshots are kept from it. Restores, proofs and pruning go on; pruning
 from __future__ import annotations
 
 from shared.catalog.catalog import Transaction
+from shared.domain.access import Actor
 from shared.errors import Refused
+from shared.operations import auditing
 from shared.operations.fleet import Fleet
 
 
-def block(fleet: Fleet, database: str, *, why: str) -> bool:
+def block(fleet: Fleet, database: str, *, why: str, by: Actor) -> bool:
     """Take no more snapshots of it. False where it is blocked already; the first reason stays."""
     with fleet.catalog.transaction() as tx:
         tx.schedules.know(fleet.databases)
@@ -18,24 +20,26 @@ def block(fleet: Fleet, database: str, *, why: str) -> bool:
             return False
         tx.schedules.block(database, why=why)
         tx.outbox.add("database.blocked", database=database, job_id=None, data={"why": why})
+        auditing.did(tx, "database.blocked", by=by, database=database, details={"why": why})
         return True
 
 
-def unblock(fleet: Fleet, database: str) -> str | None:
+def unblock(fleet: Fleet, database: str, *, by: Actor) -> str | None:
     """Take snapshots again, whatever the reason not to was: that reason, or None where there was none."""
     with fleet.catalog.transaction() as tx:
         tx.schedules.know(fleet.databases)
         why = tx.schedules.lock(database).blocked_why
         if why is not None:
-            lift(tx, database, why=why)
+            lift(tx, database, why=why, by=by)
         return why
 
 
-def lift(tx: Transaction, database: str, *, why: str) -> None:
+def lift(tx: Transaction, database: str, *, why: str, by: Actor) -> None:
     """Unblock it if this is the reason; another reason stands."""
     if tx.schedules.lock(database).blocked_why == why:
         tx.schedules.unblock(database)
         tx.outbox.add("database.unblocked", database=database, job_id=None, data={"why": why})
+        auditing.did(tx, "database.unblocked", by=by, database=database, details={"why": why})
 
 
 def why_blocked(fleet: Fleet, database: str) -> str | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shared.domain.access import Actor
 from shared.domain.job import Job, JobKind, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
@@ -46,17 +47,17 @@ class Wanted:
     new: NewJob | None = None
 
 
-def begin(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool) -> Begun:
+def begin(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool, by: Actor) -> Begun:
     """Look, and ask for the restore if there is nothing to replace. Never asks for a second one of its kind.
 
     Raises what `look` raises.
     """
-    seen = look(fleet, database, job_id=job_id, as_superuser=as_superuser)
-    accepted = None if seen.new is None else requests.submit(fleet, seen.new)
+    seen = look(fleet, database, job_id=job_id, as_superuser=as_superuser, by=by)
+    accepted = None if seen.new is None else requests.submit(fleet, seen.new, by=by)
     return Begun(found=seen.found, snapshot=seen.snapshot, accepted=accepted)
 
 
-def look(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool) -> Wanted:
+def look(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool, by: Actor) -> Wanted:
     """Look whether there is anything to replace. Where there is not the database is blocked from here on.
 
     Raises Unreachable where the server does not answer, NotFound(no_snapshot) where no snapshot was ever
@@ -65,14 +66,14 @@ def look(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool) -> Wan
     found = emptiness.look(fleet.dsn(database), application_name=APPLICATION)
     if found.holds is not None:
         return Wanted(found=found)
-    if blocking.block(fleet, database, why=WHY_BLOCKED):
+    if blocking.block(fleet, database, why=WHY_BLOCKED, by=by):
         # Another node's restore may have ended, and unblocked it, between our look and our block.
         found = emptiness.look(fleet.dsn(database), application_name=APPLICATION)
         if found.holds is not None:
             with fleet.catalog.transaction() as tx:
-                blocking.lift(tx, database, why=WHY_BLOCKED)
+                blocking.lift(tx, database, why=WHY_BLOCKED, by=by)
             return Wanted(found=found)
-    chosen = choose(fleet, database)
+    chosen = choose(fleet, database, by=by)
     new = NewJob(
         id=job_id,
         kind=JobKind.RESTORE,
@@ -84,7 +85,7 @@ def look(fleet: Fleet, database: str, *, job_id: str, as_superuser: bool) -> Wan
     return Wanted(found=found, snapshot=chosen, new=new)
 
 
-def choose(fleet: Fleet, database: str) -> Snapshot:
+def choose(fleet: Fleet, database: str, *, by: Actor) -> Snapshot:
     """The newest snapshot that may be relied on without anybody looking. Unblocks where there is none at all."""
     with fleet.catalog.transaction() as tx:
         sealed = [s for s in tx.snapshots.listing(database=database) if s.state is SnapshotState.SEALED]
@@ -107,7 +108,7 @@ def choose(fleet: Fleet, database: str) -> Snapshot:
             hint="snapfleet catalog rebuild",
         )
     with fleet.catalog.transaction() as tx:
-        blocking.lift(tx, database, why=WHY_BLOCKED)
+        blocking.lift(tx, database, why=WHY_BLOCKED, by=by)
     raise NotFound(
         f"there is no snapshot of {database}",
         code=NOTHING,

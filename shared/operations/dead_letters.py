@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.catalog.catalog import Catalog
+from shared.domain.access import Actor
 from shared.domain.events import Cause
 from shared.errors import NotFound, Refused, SnapfleetError
+from shared.operations import auditing
 from shared.streams.base import BODY, DEAD, INGEST, REQUESTS, Entry, Streams
 
 REPLAYED = "replayed"
@@ -91,23 +93,39 @@ def find(streams: Streams, letter_ids: Sequence[str]) -> list[DeadLetter]:
     return [found[letter_id] for letter_id in wanted]
 
 
-def replay(catalog: Catalog, streams: Streams, letter: DeadLetter, *, now: datetime) -> None:
+def replay(catalog: Catalog, streams: Streams, letter: DeadLetter, *, now: datetime, by: Actor) -> None:
     """Ask again, as if it had been asked now. Refused for one that is not whole.
 
     If we die in the middle it may be asked twice, which is as once.
     """
     if not letter.is_whole:
         raise Refused(f"of dead letter {letter.id} only the beginning was kept", code="too_large")
-    if letter.source and letter.event_id:
-        with catalog.transaction() as tx:
+    with catalog.transaction() as tx:
+        if letter.source and letter.event_id:
             tx.inbox.forget_refused(Cause(source=letter.source, id=letter.event_id))
+        auditing.did(tx, "dead_letter.replayed", by=by, details=facts(letter))
     streams.append(REQUESTS, [{BODY: letter.body, REPLAYED: now.isoformat().encode()}])
-    drop(streams, [letter.id])
+    streams.delete(DEAD, [letter.id])
 
 
-def drop(streams: Streams, letter_ids: Sequence[str]) -> int:
-    """How many of these were there."""
-    return streams.delete(DEAD, letter_ids)
+def drop(catalog: Catalog, streams: Streams, letters: Sequence[DeadLetter], *, by: Actor) -> int:
+    """How many of these were there. Written down first: what is dropped is not seen again."""
+    with catalog.transaction() as tx:
+        for letter in letters:
+            auditing.did(tx, "dead_letter.dropped", by=by, details=facts(letter))
+    return streams.delete(DEAD, [letter.id for letter in letters])
+
+
+def facts(letter: DeadLetter) -> dict[str, str | None]:
+    """Which one it is, without what stands in it."""
+    return {
+        "letter": letter.id,
+        "code": letter.code,
+        "source": letter.source,
+        "event_id": letter.event_id,
+        "type": letter.type,
+        "subject": letter.database,
+    }
 
 
 def letter_of(entry: Entry) -> DeadLetter:

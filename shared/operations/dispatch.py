@@ -9,6 +9,7 @@ import structlog
 from shared.domain import events
 from shared.domain.job import Job
 from shared.errors import Busy, Unreachable
+from shared.operations import auditing
 from shared.operations.fleet import Fleet
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ def reap(fleet: Fleet, job_id: str | None = None) -> int:
         for job in sorted(expired, key=lambda job: job.database):
             data = events.data_of(job)
             tx.outbox.add(f"{job.kind}.{job.state}", database=job.database, job_id=job.id, data=data)
+            auditing.ended(tx, job, by=auditing.of_worker(fleet.owner))
         stuck = tx.jobs.reap(job_id)
     for job in stuck:
         log.warning("job_rung_again", job=job.id, epoch=job.epoch, state=job.state)

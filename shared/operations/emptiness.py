@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from shared.catalog.catalog import Transaction
 from shared.domain.job import Job
 from shared.errors import Refused
-from shared.operations import blocking, source
+from shared.operations import auditing, blocking, source
 from shared.operations.saga import StepRun
 from shared.postgres import databases, inspection
 from shared.postgres.databases import LastLook
@@ -67,7 +67,7 @@ def last_look(run: StepRun, *, live_oid: int | None) -> LastLook | None:
 def lift(tx: Transaction, job: Job) -> None:
     """The live database holds a snapshot, whoever asked for that: snapshots of it are good again."""
     if job.request.get("to") is None:
-        blocking.lift(tx, job.database, why=WHY_BLOCKED)
+        blocking.lift(tx, job.database, why=WHY_BLOCKED, by=auditing.of_job(job.id))
 
 
 def is_asked_for(job: Job) -> bool:

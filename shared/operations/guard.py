@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from shared.domain.access import Actor
 from shared.domain.findings import Finding, added
 from shared.domain.job import Job, JobKind, JobState, NewJob, StepState
 from shared.domain.proof import Assertion, VerifyPolicy
@@ -57,6 +58,7 @@ class Guard:
     new_id: Callable[[], str]
     new_snapshot_id: Callable[[], str]
     say: Callable[[str], object]
+    by: Actor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def require(job: Job, message: str) -> None:
 def ask(guard: Guard, kind: JobKind, request: dict[str, object], *, job_id: str | None = None) -> str:
     job_id = job_id or guard.new_id()
     new = NewJob(id=job_id, kind=kind, database=guard.database, request=request, idempotency_key=job_id)
-    if not requests.submit(guard.fleet, new).rung:
+    if not requests.submit(guard.fleet, new, by=guard.by).rung:
         guard.say("Redis does not answer; the job runs when Redis is back")
     return job_id
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from shared.catalog.catalog import Transaction
 from shared.catalog.inbox import Received
+from shared.domain.access import Actor
 from shared.domain.events import REJECTED, UNNEEDED, Ask, Cause, Request, refuse_untimely
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import Digests, VerifyPolicy
@@ -104,7 +105,7 @@ class Desk:
             tx.outbox.add(UNNEEDED, database=request.database, job_id=None, data=data, cause=cause)
             return Answer.UNNEEDED
         tx.inbox.because_of(cause, [new.id, *wanted.later])
-        job, is_new = requests.enter(tx, self.fleet, new)
+        job, is_new = requests.enter(tx, self.fleet, new, by=publisher(cause))
         if not is_new:
             data = {
                 "kind": str(job.kind),
@@ -200,7 +201,13 @@ class Desk:
     def filled_if_empty(self, request: Request) -> Wanted:
         """Raises Busy where the database's own server is away: the others must not wait for it."""
         try:
-            seen = bootstrap.look(self.fleet, request.database, job_id=self.new_job_id(), as_superuser=False)
+            seen = bootstrap.look(
+                self.fleet,
+                request.database,
+                job_id=self.new_job_id(),
+                as_superuser=False,
+                by=publisher(request.cause),
+            )
         except Unreachable as exc:
             if exc.code == CATALOG_AWAY:
                 raise
@@ -215,6 +222,11 @@ class Desk:
             request=asked,
             idempotency_key=request.cause.idempotency_key,
         )
+
+
+def publisher(cause: Cause) -> Actor:
+    """Who asks, as he calls himself: whoever may write into the stream may use any name."""
+    return Actor(name=cause.source, origin=f"bus:{cause.id}")
 
 
 def repeated(request: Request, known: Received, *, entry: str) -> Answer:

@@ -7,15 +7,18 @@ than the repository, that is told. So it may run twice, beside a working fleet, 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.domain import standing
+from shared.domain.access import Actor
 from shared.domain.manifest import Chunk, Manifest
 from shared.domain.snapshot import Snapshot, SnapshotState
 from shared.domain.standing import Standing
 from shared.errors import Damaged, NotFound, Refused
+from shared.operations import auditing
 from shared.operations.fleet import Fleet
 from shared.operations.standing import keep
 from shared.storage.repository import Repository
@@ -64,13 +67,18 @@ TakeIn = Callable[[str], Found]
 """Makes sure that the repository of the fleet holds a snapshot whole, and its chunks are known; by its id."""
 
 
-def rebuild(fleet: Fleet, databases: Collection[str] = ()) -> Iterator[Entry]:
+def rebuild(fleet: Fleet, databases: Collection[str] = (), *, by: Actor) -> Iterator[Entry]:
     """Add every snapshot of the repository that the catalog lacks, of these databases or of all.
 
     Each is told of when it is done, the oldest of each database first. Raises what storage and catalog
     raise; NotFound where the repository holds none of what was asked for.
     """
-    for name in present(fleet.repository, databases):
+    names = present(fleet.repository, databases)
+    yield from recorded(fleet, rebuilt(fleet, names), action="catalog.rebuild", by=by, databases=names)
+
+
+def rebuilt(fleet: Fleet, names: Collection[str]) -> Iterator[Entry]:
+    for name in names:
 
         def take_in(snapshot_id: str, name: str = name) -> Found:
             found = read(fleet.repository, name, snapshot_id)
@@ -78,6 +86,20 @@ def rebuild(fleet: Fleet, databases: Collection[str] = ()) -> Iterator[Entry]:
             return found
 
         yield from enter_all(fleet, fleet.repository, name, into=name, take_in=take_in)
+
+
+def recorded(
+    fleet: Fleet, entries: Iterator[Entry], *, action: str, by: Actor, **details: object
+) -> Iterator[Entry]:
+    """The same, with an entry of the audit before the first and, unless it is cut off, one after the last."""
+    with fleet.catalog.transaction() as tx:
+        auditing.did(tx, action, outcome="begun", by=by, details=details)
+    counts = Counter[str]()
+    for each in entries:
+        counts[str(each.what)] += 1
+        yield each
+    with fleet.catalog.transaction() as tx:
+        auditing.did(tx, action, by=by, details=details | {"snapshots": dict(counts)})
 
 
 def present(repository: Repository, wanted: Collection[str]) -> list[str]:

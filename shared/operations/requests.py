@@ -11,11 +11,12 @@ from datetime import datetime
 
 from shared.catalog.catalog import Transaction
 from shared.catalog.parked import Parked
+from shared.domain.access import Actor
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import Busy, NotFound, Refused
-from shared.operations import blocking, dispatch, standing
+from shared.operations import auditing, blocking, dispatch, standing
 from shared.operations.fleet import Fleet
 
 SWAPPING = (JobKind.RESTORE, JobKind.RESET)
@@ -31,17 +32,17 @@ class Accepted:
     rung: bool
 
 
-def submit(fleet: Fleet, new: NewJob) -> Accepted:
+def submit(fleet: Fleet, new: NewJob, *, by: Actor) -> Accepted:
     """Accept a job for a configured database, and start it if nothing else runs there.
 
     Refused(database_blocked) for a snapshot of one that is blocked.
     """
     with fleet.catalog.transaction() as tx:
-        job, is_new = enter(tx, fleet, new)
+        job, is_new = enter(tx, fleet, new, by=by)
     return Accepted(job=job, is_new=is_new, rung=dispatch.start_waiting(fleet, job.database))
 
 
-def enter(tx: Transaction, fleet: Fleet, new: NewJob) -> tuple[Job, bool]:
+def enter(tx: Transaction, fleet: Fleet, new: NewJob, *, by: Actor) -> tuple[Job, bool]:
     """The part of `submit` that is one transaction: the job, and whether it is new. Its caller rings."""
     fleet.database(new.database)
     tx.schedules.know(fleet.databases)
@@ -54,6 +55,7 @@ def enter(tx: Transaction, fleet: Fleet, new: NewJob) -> tuple[Job, bool]:
     refuse_other(job, new.kind, new.database, new.request_digest)
     return job, is_new
 
+        auditing.requested(tx, job, by=by)
 
 def accepted_before(
     fleet: Fleet,
@@ -223,7 +225,7 @@ def undoable(fleet: Fleet, restore_job: str) -> Parked:
     return parked
 
 
-def undo(fleet: Fleet, restore_job: str, *, job_id: str, idempotency_key: str) -> Accepted:
+def undo(fleet: Fleet, restore_job: str, *, job_id: str, idempotency_key: str, by: Actor) -> Accepted:
     """Ask for a finished restore to be taken back. Refused where there is nothing (left) to bring back."""
     parked = undoable(fleet, restore_job)
     new = NewJob(
@@ -233,10 +235,10 @@ def undo(fleet: Fleet, restore_job: str, *, job_id: str, idempotency_key: str) -
         request={"restore_job": parked.job_id},
         idempotency_key=idempotency_key,
     )
-    return submit(fleet, new)
+    return submit(fleet, new, by=by)
 
 
-def cancel(fleet: Fleet, job_id: str) -> Job:
+def cancel(fleet: Fleet, job_id: str, *, by: Actor) -> Job:
     """Ask a job to stop. It ends as cancelled once everything that it began is undone.
 
     Busy where it is past the point that a cancel could help: use undo.
@@ -256,11 +258,13 @@ def cancel(fleet: Fleet, job_id: str) -> Job:
     return asked
 
 
-def pin(fleet: Fleet, snapshot_id: str, *, pinned: bool) -> Snapshot:
+def pin(fleet: Fleet, snapshot_id: str, *, pinned: bool, by: Actor) -> Snapshot:
     """Keep a snapshot from retention, or let it go again."""
     with fleet.catalog.transaction() as tx:
         changed = tx.snapshots.set_pinned(snapshot_id, pinned=pinned)
         found = tx.snapshots.get(snapshot_id)
+        if asked is not None:
+            auditing.did(tx, f"{job.kind}.cancel_requested", by=by, database=job.database, job_id=job.id)
     if not changed or found is None:
         raise NotFound(
             f"no snapshot {snapshot_id}",
@@ -269,3 +273,7 @@ def pin(fleet: Fleet, snapshot_id: str, *, pinned: bool) -> Snapshot:
         )
     standing.keep(fleet, found.database)
     return found
+        if changed and found is not None:
+            action = "snapshot.pinned" if pinned else "snapshot.unpinned"
+            data = {"snapshot_id": snapshot_id}
+            auditing.did(tx, action, by=by, database=found.database, details=data)

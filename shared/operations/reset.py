@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared import failpoints
+from shared.domain.access import Actor
 from shared.domain.job import Job, JobKind, NewJob
 from shared.domain.manifest import Properties, Source, parse, plain
 from shared.errors import Busy, NotFound, Refused
@@ -80,18 +81,19 @@ def refuse(fleet: Fleet, session: Session, name: str) -> None:
     preflight.refuse_without_rights(session, name)
 
 
-def clear_the_way(fleet: Fleet, jobs: Sequence[Job]) -> None:
+def clear_the_way(fleet: Fleet, jobs: Sequence[Job], *, by: Actor) -> None:
     """Ask jobs to end; what they began is undone. The fence holds: a reset begins when they are gone."""
     for job in jobs:
         # One that has ended by now, rolls back anyway, or is past its swap needs no asking.
         with suppress(Refused, Busy):
-            requests.cancel(fleet, job.id)
+            requests.cancel(fleet, job.id, by=by)
 
 
-def submit(fleet: Fleet, database: str, *, job_id: str, idempotency_key: str) -> Accepted:
+def submit(fleet: Fleet, database: str, *, job_id: str, idempotency_key: str, by: Actor) -> Accepted:
     return requests.submit(
         fleet,
         NewJob(id=job_id, kind=JobKind.RESET, database=database, request={}, idempotency_key=idempotency_key),
+        by=by,
     )
 
 

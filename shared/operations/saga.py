@@ -24,7 +24,7 @@ from shared.domain import events
 from shared.domain.database import Database
 from shared.domain.job import LANES, SAGAS, Job, JobKind, JobState, Lane, Step, StepState
 from shared.errors import Permanent, SnapfleetError, Transient, Unreachable
-from shared.operations import dispatch, standing
+from shared.operations import auditing, dispatch, standing
 from shared.operations.fleet import Fleet
 from shared.operations.lease import Lease, LeaseLost, Stopped
 
@@ -235,6 +235,7 @@ def finish(run: StepRun, outcome: Outcome) -> Job:
             raise LeaseLost("superseded")
         if job.state.is_final:
             event(tx, job, "succeeded")
+            auditing.ended(tx, job, by=auditing.of_worker(run.fleet.owner))
     return job
 
 
@@ -319,6 +320,7 @@ def end_rollback(run: StepRun) -> Job:
         if job is None:
             raise LeaseLost("superseded")
         event(tx, job, str(job.state))
+        auditing.ended(tx, job, by=auditing.of_worker(run.fleet.owner))
     return job
 
 

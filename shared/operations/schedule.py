@@ -16,7 +16,7 @@ from shared.domain.job import JobKind, NewJob
 from shared.domain.schedule import Every
 from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
-from shared.operations import check, dispatch, standing
+from shared.operations import auditing, check, dispatch, standing
 from shared.operations.fleet import Fleet
 from shared.operations.requests import snapshot_request
 from shared.operations.source import maintenance
@@ -84,6 +84,7 @@ def make_slots(
         if is_new:
             data = {"kind": str(job.kind), "slot": found.latest.isoformat()}
             tx.outbox.add("snapshot.accepted", database=name, job_id=job.id, data=data)
+            auditing.requested(tx, job, by=auditing.SCHEDULE)
         tx.schedules.make_slot(name, due_at=found.latest, job_id=job.id)
         tx.schedules.decided_until(name, found.latest)
     return int(is_new)
@@ -115,6 +116,7 @@ def make_check(fleet: Fleet, name: str, *, new_job_id: Callable[[], str]) -> int
         )
         data = {"kind": str(job.kind), "slot": due.isoformat()}
         tx.outbox.add("check.accepted", database=name, job_id=job.id, data=data)
+        auditing.requested(tx, job, by=auditing.SCHEDULE)
     return 1
 
 

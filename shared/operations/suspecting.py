@@ -9,11 +9,12 @@ import structlog
 
 from shared.catalog.catalog import Transaction
 from shared.domain import suspicion
+from shared.domain.access import Actor
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.domain.suspicion import Contents
 from shared.errors import NotFound, Refused
-from shared.operations import standing
+from shared.operations import auditing, standing
 from shared.operations.fleet import Fleet
 
 log = structlog.get_logger(__name__)
@@ -79,7 +80,7 @@ def alert(tx: Transaction, found: Suspicion, *, database: str, job_id: str) -> N
         log.info("snapshot_still_suspect", suspicions=found.sentences, **facts)
 
 
-def accept(fleet: Fleet, snapshot_id: str) -> Snapshot:
+def accept(fleet: Fleet, snapshot_id: str, *, by: Actor) -> Snapshot:
     """Let a suspect snapshot count, and let what came after it be compared with it.
 
     Refused where it is not suspect. Accepted twice it is accepted.
@@ -99,6 +100,7 @@ def accept(fleet: Fleet, snapshot_id: str) -> Snapshot:
         if found.is_suspect:
             data = {"snapshot_id": snapshot_id, "suspicions": list(found.suspicions)}
             tx.outbox.add("snapshot.cleared", database=found.database, job_id=None, data=data)
+            auditing.did(tx, "snapshot.accepted", by=by, database=found.database, details=data)
         later = (each for each in tx.snapshots.listing(database=found.database) if each.is_suspect)
         for each in sorted(later, key=attrgetter("sequence")):
             if _is_regular(each) and each.sequence > found.sequence:

@@ -15,7 +15,7 @@ from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests, VerifyPolicy, is_due
 from shared.domain.snapshot import Snapshot
 from shared.errors import NotFound, Refused
-from shared.operations import preflight, proving, side, source
+from shared.operations import auditing, preflight, proving, requests, side, source
 from shared.operations.fleet import Fleet
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres import inspection
@@ -81,7 +81,7 @@ def drop(run: StepRun) -> Outcome:
     def record(tx: Transaction) -> None:
         prune_job_id = run.job.request.get("prune_job_id")
         if prune_job_id is not None:
-            ask_for(tx, prune(run, str(prune_job_id), after=str(run.job.request["snapshot_id"])))
+            ask_for(tx, run, prune(run, str(prune_job_id), after=str(run.job.request["snapshot_id"])))
 
     return Outcome(record=record)
 
@@ -103,17 +103,18 @@ def follow(tx: Transaction, run: StepRun, manifest: Manifest) -> None:
             ),
             idempotency_key=f"verify:{manifest.id}",
         )
-        ask_for(tx, proof_of_it)
+        ask_for(tx, run, proof_of_it)
         return
-    ask_for(tx, prune(run, str(asked["prune_job_id"]), after=manifest.id))
+    ask_for(tx, run, prune(run, str(asked["prune_job_id"]), after=manifest.id))
 
 
-def ask_for(tx: Transaction, new: NewJob) -> None:
+def ask_for(tx: Transaction, run: StepRun, new: NewJob) -> None:
     """A job that follows from another one, told of as any is."""
     job, is_new = tx.jobs.submit(new)
     if is_new:
         data = {"kind": str(job.kind), "request": dict(job.request)}
         tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
+        auditing.requested(tx, job, by=auditing.of_job(run.job.id))
 
 
 def wants_proof(tx: Transaction, run: StepRun, manifest: Manifest) -> bool:

@@ -37,6 +37,7 @@ from shared.operations.fleet import Fleet
 from shared.settings import Settings
 from shared.storage import s3
 from shared.storage.repository import Repository
+from tests.actors import TESTER
 from tests.conftest import FAST
 from tests.e2e.gate import Gate
 
@@ -220,7 +221,7 @@ class RealFleet:
     def _submit(self, kind: JobKind, request: dict[str, Any]) -> str:
         job_id = str(uuid.uuid4())
         new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
-        requests.submit(self.fleet, new)
+        requests.submit(self.fleet, new, by=TESTER)
         return job_id
 
     def job(self, job_id: str) -> Job:

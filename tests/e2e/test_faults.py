@@ -13,6 +13,7 @@ import pytest
 from embedded.postgres import Postgres
 from shared.domain.job import JobState
 from shared.operations import requests
+from tests.actors import TESTER
 from tests.e2e.fleet import MIB, RealFleet
 from tests.e2e.world import Content, assert_no_secret_was_said, assert_world, properties
 
@@ -241,7 +242,7 @@ def test_a_copy_is_cancelled_in_the_middle(real: RealFleet, filled: Content, who
     real.gate.close_after(4 * MIB)
     job_id = real.take()
     with real.stopped_in(job_id, "copy"):
-        requests.cancel(real.fleet, job_id)
+        requests.cancel(real.fleet, job_id, by=TESTER)
     job = real.ended(job_id)
     assert job.state is JobState.CANCELLED
     assert_world(real, content=[filled], properties_before=whole)
@@ -290,7 +291,7 @@ def test_a_load_is_cancelled_in_the_middle(real: RealFleet, hurt: Content, whole
     real.gate.close_after(6 * MIB)
     job_id = real.restore()
     with real.stopped_in(job_id, "load"):
-        requests.cancel(real.fleet, job_id)
+        requests.cancel(real.fleet, job_id, by=TESTER)
     job = real.ended(job_id)
     assert job.state is JobState.CANCELLED
     assert_world(real, content=[hurt], properties_before=whole)

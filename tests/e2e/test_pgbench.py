@@ -14,6 +14,7 @@ from embedded.binaries import wheel_bin
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind, JobState
 from shared.operations import requests
+from tests.actors import TESTER
 from tests.e2e.fleet import RealFleet
 from tests.e2e.world import properties
 
@@ -76,7 +77,7 @@ def balanced(real: RealFleet) -> bool:
 
 def undone(real: RealFleet, restored: str) -> Job:
     key = str(uuid.uuid4())
-    accepted = requests.undo(real.fleet, restored, job_id=key, idempotency_key=key)
+    accepted = requests.undo(real.fleet, restored, job_id=key, idempotency_key=key, by=TESTER)
     assert accepted.job.kind is JobKind.UNDO
     return real.ended(accepted.job.id)
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from shared.domain.job import SAGAS, JobKind
 from shared.errors import Busy
 from shared.operations import requests
+from tests.actors import TESTER
 from tests.faults.case import Case
 from tests.faults.scenes import SCENES
 from tests.faults.world import World
@@ -44,7 +45,7 @@ def cancelled(title: str, kind: JobKind, point: str) -> Case:
         scene = SCENES[kind](world)
         asked: list[str] = []
         with world.held_at(point, lambda: asked.append(scene.ask())), suppress(Busy):
-            requests.cancel(world.fleet, asked[0])
+            requests.cancel(world.fleet, asked[0], by=TESTER)
         scene.assert_either(world.ended(asked[0]))
 
     return Case(kind=title, name=point, run=run)

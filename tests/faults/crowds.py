@@ -16,6 +16,7 @@ from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
 from shared.operations import dispatch, requests, schedule
 from shared.operations.fleet import Fleet
+from tests.actors import TESTER
 from tests.faults.actors import follow
 from tests.faults.case import Case
 from tests.faults.promises import assert_world
@@ -107,7 +108,7 @@ def same_instant(world: World) -> None:
             new = NewJob(
                 id=job_id, kind=JobKind.RESTORE, database=NAME, request=request, idempotency_key=job_id
             )
-            requests.submit(fleet, new)
+            requests.submit(fleet, new, by=TESTER)
             barrier.wait(30)
             states = sorted(job.state for job in unfinished(fleet))
             assert states == [JobState.ACTIVE, JobState.PENDING], states
@@ -135,7 +136,7 @@ def unfinished(fleet: Fleet) -> list[Job]:
 def end_all(fleet: Fleet) -> None:
     for job in unfinished(fleet):
         with suppress(SnapfleetError):
-            requests.cancel(fleet, job.id)
+            requests.cancel(fleet, job.id, by=TESTER)
     while left := unfinished(fleet):
         dispatch.reap(fleet)
         for job in left:
@@ -152,7 +153,7 @@ def both_to_the_end(world: World) -> None:
         request = requests.restore_request(snapshot_id=world.golden_id)
         new = NewJob(id=job_id, kind=JobKind.RESTORE, database=NAME, request=request, idempotency_key=job_id)
         barrier.wait(30)
-        requests.submit(fleet, new)
+        requests.submit(fleet, new, by=TESTER)
 
     askers = [world.cast.start(ask) for _ in range(2)]
     assert [asker.wait() for asker in askers] == [os.EX_OK] * 2
@@ -178,7 +179,7 @@ def same_key(world: World) -> None:
         )
         new = NewJob(id=new_key(), kind=JobKind.SNAPSHOT, database=NAME, request=request, idempotency_key=key)
         barrier.wait(30)
-        requests.submit(fleet, new)
+        requests.submit(fleet, new, by=TESTER)
 
     askers = [world.cast.start(ask) for _ in range(10)]
     assert [asker.wait() for asker in askers] == [os.EX_OK] * 10

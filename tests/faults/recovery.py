@@ -9,6 +9,7 @@ import psycopg
 from shared.catalog.migration import migrate
 from shared.domain.job import JobKind, JobState
 from shared.operations import rebuilding, suspecting
+from tests.actors import TESTER
 from tests.faults.case import Case
 from tests.faults.promises import assert_world
 from tests.faults.scenes import SCENES, ask_restore, ask_snapshot, ask_verify, parked_goes, tidy
@@ -33,7 +34,7 @@ def dropped(world: World) -> None:
         admin.execute("drop database catalog with (force)")
         admin.execute("create database catalog owner keeper")
     migrate(world.fleet.catalog)
-    list(rebuilding.rebuild(world.fleet))
+    list(rebuilding.rebuild(world.fleet, by=TESTER))
     after = {snapshot.id: (snapshot.manifest_sha256, snapshot.pinned) for snapshot in world.sealed()}
     assert after == before, "I1: the catalog does not know what the repository holds"
     world.restored = None
@@ -65,7 +66,7 @@ def emptied(world: World) -> None:
     assert_world(world, contents=[scene.before])
     for snapshot in world.sealed():
         if snapshot.is_suspect:
-            suspecting.accept(world.fleet, snapshot.id)
+            suspecting.accept(world.fleet, snapshot.id, by=TESTER)
     tidy(world)
     parked_goes(world)
     world.shop.write()

@@ -20,6 +20,7 @@ from shared.domain.job import SAGAS, Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
 from shared.operations import check, requests, schedule, suspecting, tables, verify
 from shared.postgres import databases
+from tests.actors import TESTER
 from tests.faults.promises import assert_world
 from tests.faults.shop import BROUGHT_BACK, EMPTY, Content, with_table
 from tests.faults.world import NAME, World, new_key
@@ -55,7 +56,7 @@ class Scene:
 def submit(world: World, kind: JobKind, request: Mapping[str, Any], *, key: str | None = None) -> str:
     job_id = new_key()
     new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=key or job_id)
-    return requests.submit(world.fleet, new).job.id
+    return requests.submit(world.fleet, new, by=TESTER).job.id
 
 
 def ask_snapshot(world: World) -> str:
@@ -81,7 +82,7 @@ def ask_verify(world: World, snapshot_id: str) -> str:
 
 def ask_undo(world: World, restored: str) -> str:
     key = new_key()
-    return requests.undo(world.fleet, restored, job_id=key, idempotency_key=key).job.id
+    return requests.undo(world.fleet, restored, job_id=key, idempotency_key=key, by=TESTER).job.id
 
 
 def golden(world: World) -> None:
@@ -91,7 +92,7 @@ def golden(world: World) -> None:
     assert job.state is JobState.SUCCEEDED, job.error
     world.golden_job = job.id
     world.golden_id = str(job.request["snapshot_id"])
-    requests.pin(world.fleet, world.golden_id, pinned=True)
+    requests.pin(world.fleet, world.golden_id, pinned=True, by=TESTER)
     world.restored = None
 
 
@@ -160,7 +161,7 @@ def trust_all(world: World) -> None:
     """Other cases' tables came and went: what is suspect for that must not stop retention here."""
     while waiting := [s for s in world.sealed() if s.is_suspect and s.reason is not Reason.SAFEGUARD]:
         # The oldest: those after it are compared anew, and may be suspect no more.
-        suspecting.accept(world.fleet, min(waiting, key=attrgetter("sequence")).id)
+        suspecting.accept(world.fleet, min(waiting, key=attrgetter("sequence")).id, by=TESTER)
 
 
 def prove(world: World) -> Scene:

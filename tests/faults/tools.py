@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from shared.domain.job import JobKind, JobState
 from shared.operations import requests
+from tests.actors import TESTER
 from tests.faults import promises
 from tests.faults.case import Case
 from tests.faults.scenes import SCENES
@@ -104,5 +105,5 @@ def sleep_well(world: World, job_id: str, pid: int) -> None:
 
 def cancel(world: World, job_id: str, pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
-    requests.cancel(world.fleet, job_id)
+    requests.cancel(world.fleet, job_id, by=TESTER)
     world.work_until(lambda: pid not in promises.tools_running(world), "the end of the tool")

@@ -18,7 +18,7 @@ from tests.integration.inline_fleet import InlineFleet
 THOUGHTS = 100
 OWN_TABLES = """
 select string_agg(format('%I', tablename), ', ') from pg_tables
- where schemaname = 'public' and tablename <> 'alembic_version'
+ where schemaname = 'public' and tablename not in ('alembic_version', 'audit')
 """
 
 

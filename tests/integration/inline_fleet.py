@@ -33,6 +33,7 @@ from shared.operations import dispatch, requests, saga, side, steps, verify
 from shared.operations.fleet import Fleet
 from shared.storage.base import Storage
 from shared.storage.repository import Repository
+from tests.actors import TESTER
 
 NAME = "src"
 MIB = 1024 * 1024
@@ -116,7 +117,7 @@ class InlineFleet:
 
     def undo(self, restored: Job) -> Job:
         key = str(uuid.uuid4())
-        accepted = requests.undo(self.fleet, restored.id, job_id=key, idempotency_key=key)
+        accepted = requests.undo(self.fleet, restored.id, job_id=key, idempotency_key=key, by=TESTER)
         return self.to_its_end(accepted.job.id)
 
     def job(self, job_id: str) -> Job:
@@ -142,7 +143,7 @@ class InlineFleet:
         """A job of any kind, at its end."""
         job_id = str(uuid.uuid4())
         new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
-        requests.submit(self.fleet, new)
+        requests.submit(self.fleet, new, by=TESTER)
         return self.to_its_end(job_id)
 
     def to_its_end(self, job_id: str) -> Job:

@@ -18,6 +18,7 @@ from shared.operations.rebuilding import Entry, What
 from shared.storage.folder import FolderStorage
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import chunk_key, manifest_key
+from tests.actors import TESTER
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet, files
 from tests.integration.test_rebuild import COUNTED, listed, taken
@@ -34,7 +35,7 @@ def theirs(database: Maker, inline: Inline, tmp_path: Path) -> tuple[InlineFleet
     fill(url, COUNTED)
     fleet = inline(url, storage=FolderStorage(folder))
     first, *_ = taken(fleet, 3)
-    requests.pin(fleet.fleet, first, pinned=True)
+    requests.pin(fleet.fleet, first, pinned=True, by=TESTER)
     return fleet, folder
 
 
@@ -42,7 +43,7 @@ def adopted(
     ours: InlineFleet, folder: Path, *, name: str | None = None, report: adopting.Report = lambda _: None
 ) -> list[Entry]:
     source = open_repository(f"file://{folder}")
-    return list(adopting.adopt(ours.fleet, source, databases=(), name=name, report=report))
+    return list(adopting.adopt(ours.fleet, source, databases=(), name=name, report=report, by=TESTER))
 
 
 def content(url: str) -> object:

@@ -26,6 +26,7 @@ from shared.operations.bootstrap import Begun
 from shared.operations.emptiness import WHY_BLOCKED
 from shared.postgres.dsn import Dsn
 from shared.storage.memory import MemoryStorage
+from tests.actors import TESTER
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_schedule import nobody_ticked_for, on_schedule, slots, tick
@@ -35,7 +36,7 @@ ROWS = "select count(*) from item"
 
 
 def begin(fleet: InlineFleet) -> Begun:
-    return bootstrap.begin(fleet.fleet, NAME, job_id=str(uuid.uuid4()), as_superuser=False)
+    return bootstrap.begin(fleet.fleet, NAME, job_id=str(uuid.uuid4()), as_superuser=False, by=TESTER)
 
 
 def ended(fleet: InlineFleet, begun: Begun) -> Job:
@@ -237,7 +238,9 @@ def test_a_snapshot_that_was_asked_for_before_the_block_is_not_taken_after_it(
 ) -> None:
     empty(url)
     fleet.before = lambda job, _step: (
-        None if job.kind != "snapshot" else (blocking.block(fleet.fleet, NAME, why="a test"), None)[1]
+        None
+        if job.kind != "snapshot"
+        else (blocking.block(fleet.fleet, NAME, why="a test", by=TESTER), None)[1]
     )
     job = fleet.snapshot()
     assert (job.state, job.error and job.error["code"]) == (JobState.FAILED, "database_blocked")
@@ -245,11 +248,11 @@ def test_a_snapshot_that_was_asked_for_before_the_block_is_not_taken_after_it(
 
 def test_somebody_elses_reason_to_block_outlives_a_restore(fleet: InlineFleet, url: str) -> None:
     empty(url)
-    blocking.block(fleet.fleet, NAME, why="an auditor looks at it")
+    blocking.block(fleet.fleet, NAME, why="an auditor looks at it", by=TESTER)
     assert ended(fleet, begin(fleet)).state is JobState.SUCCEEDED
     assert blocked(fleet) == "an auditor looks at it"
-    assert blocking.unblock(fleet.fleet, NAME) == "an auditor looks at it"
-    assert blocking.unblock(fleet.fleet, NAME) is None
+    assert blocking.unblock(fleet.fleet, NAME, by=TESTER) == "an auditor looks at it"
+    assert blocking.unblock(fleet.fleet, NAME, by=TESTER) is None
     with fleet.fleet.catalog.engine.connect() as catalog:
         types = "select type from outbox where type like 'database.%' order by id"
         assert list(catalog.execute(text(types)).scalars()) == ["database.blocked", "database.unblocked"]
@@ -257,7 +260,7 @@ def test_somebody_elses_reason_to_block_outlives_a_restore(fleet: InlineFleet, u
 
 def test_a_restore_that_somebody_asked_for_by_hand_lifts_the_block(fleet: InlineFleet, url: str) -> None:
     empty(url)
-    blocking.block(fleet.fleet, NAME, why=WHY_BLOCKED)
+    blocking.block(fleet.fleet, NAME, why=WHY_BLOCKED, by=TESTER)
     assert fleet.restore(to="beside").state is JobState.SUCCEEDED
     assert blocked(fleet) == WHY_BLOCKED
     assert fleet.restore().state is JobState.SUCCEEDED

@@ -19,6 +19,7 @@ from shared.errors import Unreachable
 from shared.operations import blocking, dead_letters
 from shared.streams.base import BODY, REQUESTS
 from shared.streams.memory import MemoryStreams
+from tests.actors import TESTER
 from tests.integration import bus_home
 from tests.integration.bus_world import AT_ONCE, BusWorld, request
 from tests.integration.inline_fleet import NAME, InlineFleet
@@ -201,7 +202,7 @@ def test_what_cannot_be_granted_is_told_once_and_put_away_with_the_reason(
 def test_a_blocked_database_refuses_a_snapshot_and_leaves_no_trace_of_a_job(
     fleet: InlineFleet, bus: BusWorld
 ) -> None:
-    blocking.block(fleet.fleet, NAME, why="it was empty")
+    blocking.block(fleet.fleet, NAME, why="it was empty", by=TESTER)
     asked = request()
     bus.handle(asked)
     assert rejections(bus) == [(asked["id"], "database_blocked")]
@@ -350,7 +351,7 @@ def test_an_operator_can_ask_again_once_the_reason_is_gone(fleet: InlineFleet, b
     (letter,) = dead_letters.listing(bus.streams)
     assert (letter.code, letter.event_id, letter.database) == ("no_snapshot", asked["id"], NAME)
     later = datetime.now(UTC)
-    dead_letters.replay(fleet.fleet.catalog, bus.streams, letter, now=later)
+    dead_letters.replay(fleet.fleet.catalog, bus.streams, letter, now=later, by=TESTER)
     assert list(dead_letters.listing(bus.streams)) == []
     bus.handle()
     fleet.drain()
@@ -362,7 +363,7 @@ def test_a_request_too_old_to_be_granted_can_be_asked_again_by_an_operator(
 ) -> None:
     bus.handle(request(time="2020-01-01T00:00:00Z"))
     (letter,) = dead_letters.listing(bus.streams)
-    dead_letters.replay(fleet.fleet.catalog, bus.streams, letter, now=datetime.now(UTC))
+    dead_letters.replay(fleet.fleet.catalog, bus.streams, letter, now=datetime.now(UTC), by=TESTER)
     bus.handle()
     assert jobs(fleet) == ["snapshot active"]
 

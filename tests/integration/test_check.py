@@ -29,6 +29,7 @@ from shared.postgres import databases
 from shared.postgres.dsn import Dsn
 from shared.storage.folder import FolderStorage
 from shared.storage.s3 import S3Storage
+from tests.actors import TESTER
 from tests.integration import dying
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
@@ -57,7 +58,7 @@ def fleet(url: str, inline: Inline) -> InlineFleet:
 def submit(fleet: InlineFleet, kind: JobKind, request: dict[str, Any]) -> Job:
     job_id = str(uuid.uuid4())
     new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
-    requests.submit(fleet.fleet, new)
+    requests.submit(fleet.fleet, new, by=TESTER)
     return fleet.job(job_id)
 
 
@@ -98,7 +99,7 @@ def test_where_all_is_well_nothing_is_found_and_nothing_told(fleet: InlineFleet)
 
 
 def test_a_database_that_is_away_is_a_finding_and_hides_no_other(fleet: InlineFleet) -> None:
-    blocking.block(fleet.fleet, NAME, why="a test")
+    blocking.block(fleet.fleet, NAME, why="a test", by=TESTER)
     fleet.point_at("postgresql://nobody@127.0.0.1:1/x")
     job = look(fleet)
     assert set(codes(job)) == {"unreachable", "database_blocked"}

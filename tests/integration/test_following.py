@@ -13,6 +13,7 @@ from shared.errors import SnapfleetError, Unreachable
 from shared.operations import following, requests
 from shared.operations.following import Progress
 from shared.storage.memory import MemoryStorage
+from tests.actors import TESTER
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 Maker = Callable[..., str]
@@ -27,7 +28,7 @@ class Following:
         self.heard: list[SnapfleetError] = []
         job_id = str(uuid.uuid4())
         new = NewJob(id=job_id, kind=JobKind.PRUNE, database=NAME, request={}, idempotency_key=job_id)
-        requests.submit(fleet.fleet, new)
+        requests.submit(fleet.fleet, new, by=TESTER)
         self._seen = following.follow(
             fleet.fleet, job_id, away=self.heard.append, clock=lambda: self.now, sleep=self._sleep
         )

@@ -22,6 +22,7 @@ from shared.operations import blocking
 from shared.operations.guard import Guard, Point
 from shared.postgres.dsn import Dsn
 from shared.storage.memory import MemoryStorage
+from tests.actors import TESTER
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_bootstrap import on_server
@@ -69,6 +70,7 @@ class Guarded:
             new_id=lambda: str(uuid.uuid4()),
             new_snapshot_id=self._snapshot_id,
             say=self.said.append,
+            by=TESTER,
         )
 
     def _snapshot_id(self) -> str:
@@ -173,7 +175,7 @@ def test_without_a_proof_nothing_is_begun(guarded: Guarded, url: str, postgres: 
     with pytest.raises(Refused, match=r"is not proven: .* may not create") as refused:
         attempt(guarded, lambda: began.append(True))
     assert (refused.value.code, refused.value.hint is not None) == ("insufficient_rights", True)
-    blocking.block(guarded.fleet.fleet, NAME, why="a test")
+    blocking.block(guarded.fleet.fleet, NAME, why="a test", by=TESTER)
     with pytest.raises(Refused, match=r"no snapshot of src is taken"):
         attempt(guarded, lambda: began.append(True))
     assert began == []

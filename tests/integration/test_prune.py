@@ -22,6 +22,7 @@ from shared.domain.snapshot import SnapshotState
 from shared.operations import prune, requests
 from shared.operations.chunking import ChunkStore
 from shared.storage.folder import FolderStorage
+from tests.actors import TESTER
 from tests.integration import dying
 from tests.integration.inline_fleet import NAME, InlineFleet
 
@@ -75,7 +76,7 @@ class Shelf:
     def submit(self, kind: JobKind, request: dict[str, Any]) -> str:
         job_id = str(uuid.uuid4())
         new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
-        requests.submit(self.inlined.fleet, new)
+        requests.submit(self.inlined.fleet, new, by=TESTER)
         return job_id
 
     def a_day_passes(self) -> None:
@@ -151,7 +152,7 @@ def test_the_newest_the_pinned_and_those_that_a_job_asks_for_stay(shelf: Shelf) 
     pinned, wanted, held, loose, newest = (shelf.snapshot() for _ in range(5))
     shelf.keep(1)
     shelf.a_day_passes()
-    requests.pin(shelf.inlined.fleet, pinned, pinned=True)
+    requests.pin(shelf.inlined.fleet, pinned, pinned=True, by=TESTER)
     pruning = shelf.submit(JobKind.PRUNE, {})
     waiting = shelf.submit(JobKind.RESTORE, requests.restore_request(snapshot_id=wanted))
     with shelf.inlined.fleet.catalog.transaction() as tx:
@@ -176,7 +177,7 @@ def test_a_snapshot_that_was_pinned_after_the_plan_stays(shelf: Shelf) -> None:
     shelf.a_day_passes()
     decided = prune.plan(shelf.inlined.fleet, NAME)
     assert decided.remove == (first,)
-    requests.pin(shelf.inlined.fleet, first, pinned=True)
+    requests.pin(shelf.inlined.fleet, first, pinned=True, by=TESTER)
     with shelf.inlined.fleet.catalog.transaction() as tx:
         tx.snapshots.hide(decided.remove)
     assert shelf.states()[first] is SnapshotState.SEALED

@@ -23,6 +23,7 @@ from shared.storage.memory import MemoryStorage
 from shared.storage.mirror import MirrorStorage
 from shared.storage.repository import Repository, chunk_key, manifest_key, standing_key
 from shared.storage.s3 import S3Storage
+from tests.actors import TESTER
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_round_trip import fill, succeeded
@@ -57,7 +58,7 @@ def taken(fleet: InlineFleet, count: int) -> list[str]:
 
 
 def rebuilt(fleet: InlineFleet) -> dict[str, What]:
-    return {entry.snapshot_id: entry.what for entry in rebuilding.rebuild(fleet.fleet)}
+    return {entry.snapshot_id: entry.what for entry in rebuilding.rebuild(fleet.fleet, by=TESTER)}
 
 
 def listed(fleet: InlineFleet) -> list[Snapshot]:
@@ -93,7 +94,7 @@ def test_a_catalog_made_anew_lists_the_same_snapshots_in_the_same_states_and_res
         tx.snapshots.keep(verified, window=timedelta(days=3))
         tx.snapshots.hide([gone])
     before.fleet.repository.delete_manifest(NAME, gone)  # as far as a deletion came
-    requests.pin(before.fleet, pinned, pinned=True)
+    requests.pin(before.fleet, pinned, pinned=True, by=TESTER)
     schedule.housekeeping(before.fleet)
 
     after = inline(url, storage=storage)
@@ -159,7 +160,7 @@ def test_without_its_standing_a_snapshot_is_neither_verified_nor_pinned_and_keep
     for id_ in ids:
         with before.fleet.catalog.transaction() as tx:
             tx.snapshots.judge(id_, matched=True)
-        requests.pin(before.fleet, id_, pinned=True)
+        requests.pin(before.fleet, id_, pinned=True, by=TESTER)
     (folder / standing_key(NAME, ids[0])).write_bytes(b"{")
     (folder / standing_key(NAME, ids[1])).unlink()
     after = inline(url)
@@ -182,10 +183,10 @@ def test_beside_a_working_catalog_it_adds_what_is_missing_and_changes_nothing_el
     old = taken(before, 3)
     after = inline(url)
     new = taken(after, 2)
-    requests.pin(after.fleet, new[0], pinned=True)
+    requests.pin(after.fleet, new[0], pinned=True, by=TESTER)
     (known,) = [s for s in listed(after) if s.id == new[0]]
     (folder / manifest_key(NAME, new[1])).unlink()
-    found = {entry.snapshot_id: entry for entry in rebuilding.rebuild(after.fleet)}
+    found = {entry.snapshot_id: entry for entry in rebuilding.rebuild(after.fleet, by=TESTER)}
     assert {id_: entry.what for id_, entry in found.items()} == {
         **dict.fromkeys(old, What.ADDED),
         new[0]: What.KNOWN,
@@ -249,7 +250,7 @@ def test_what_a_repository_does_not_hold_is_said(url: str, inline: Inline) -> No
     assert raised.value.code == "repository_empty"
     taken(fleet, 1)
     with pytest.raises(NotFound) as raised:
-        list(rebuilding.rebuild(fleet.fleet, ["nothing"]))
+        list(rebuilding.rebuild(fleet.fleet, ["nothing"], by=TESTER))
     assert (raised.value.code, raised.value.hint) == ("database_unknown", f"it holds: {NAME}")
 
 
@@ -271,7 +272,7 @@ def test_a_standing_that_could_not_be_written_fails_nothing_and_is_written_by_ho
     fleet = inline(url, storage=storage)
     storage.takes = False
     (id_,) = taken(fleet, 1)
-    requests.pin(fleet.fleet, id_, pinned=True)
+    requests.pin(fleet.fleet, id_, pinned=True, by=TESTER)
     assert fleet.fleet.repository.get_standing(NAME, id_) is None
     storage.takes = True
     schedule.housekeeping(fleet.fleet)

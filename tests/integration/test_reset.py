@@ -14,6 +14,7 @@ from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
 from shared.operations import requests, reset
 from shared.postgres.dsn import Dsn
+from tests.actors import TESTER
 from tests.integration.comparison import assert_same, connect, fingerprint, names, nothing_changes
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet, refused
@@ -70,7 +71,7 @@ def oid_of(server: Postgres, name: str) -> int:
 
 def ask(fleet: InlineFleet) -> Job:
     job_id = str(uuid.uuid4())
-    return reset.submit(fleet.fleet, NAME, job_id=job_id, idempotency_key=job_id).job
+    return reset.submit(fleet.fleet, NAME, job_id=job_id, idempotency_key=job_id, by=TESTER).job
 
 
 def run(fleet: InlineFleet) -> Job:
@@ -156,12 +157,13 @@ def test_jobs_that_are_at_work_on_it_are_cancelled_first(url: str, inline: Inlin
         requests.submit(
             fleet.fleet,
             NewJob(id=key, kind=JobKind.SNAPSHOT, database=NAME, request=asked, idempotency_key=key),
+            by=TESTER,
         ).job
         for key in (str(uuid.uuid4()), str(uuid.uuid4()))
     )
     seen = reset.look(fleet.fleet, NAME, job_id=str(uuid.uuid4()))
     assert [job.id for job in seen.stopped] == [at_work.id, waiting.id]
-    reset.clear_the_way(fleet.fleet, seen.stopped)
+    reset.clear_the_way(fleet.fleet, seen.stopped, by=TESTER)
     succeeded(run(fleet))
     assert {fleet.job(job.id).state for job in (at_work, waiting)} == {JobState.CANCELLED}
 

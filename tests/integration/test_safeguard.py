@@ -16,6 +16,7 @@ from shared.operations import requests
 from shared.postgres.dsn import Dsn
 from shared.storage.base import Stat
 from shared.storage.folder import FolderStorage
+from tests.actors import TESTER
 from tests.integration.comparison import assert_same, connect, fingerprint, nothing_changes
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import InlineFleet, files, refused
@@ -123,7 +124,7 @@ def test_a_worker_killed_before_its_safety_snapshot_counts_leaves_it_to_the_next
     [job] = fleet.unfinished()
     assert job.step == "safeguard"
     if cancelled:
-        requests.cancel(fleet.fleet, job.id)
+        requests.cancel(fleet.fleet, job.id, by=TESTER)
     the_lease_ends(fleet)
     job = fleet.to_its_end(job.id)
     assert job.state is (JobState.CANCELLED if cancelled else JobState.SUCCEEDED)

@@ -21,6 +21,7 @@ from shared.errors import Refused, Unreachable
 from shared.operations import dispatch, requests, saga
 from shared.operations.saga import Outcome, StartOver, StepActions, StepRun, Steps
 from shared.storage.memory import MemoryStorage
+from tests.actors import TESTER
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 KIND = JobKind.RESTORE
@@ -113,7 +114,9 @@ class Driver:
             connection.execute(text("truncate database cascade"))
         self.bell.rung.clear()
         requests.submit(
-            self.fleet, NewJob(id=job_id, kind=KIND, database=NAME, request={}, idempotency_key=job_id)
+            self.fleet,
+            NewJob(id=job_id, kind=KIND, database=NAME, request={}, idempotency_key=job_id),
+            by=TESTER,
         )
         return job_id
 

@@ -20,6 +20,7 @@ from shared.operations import requests, schedule
 from shared.postgres import databases
 from shared.postgres.dsn import Dsn
 from shared.storage.folder import FolderStorage
+from tests.actors import TESTER
 from tests.integration import dying
 from tests.integration.inline_fleet import InlineFleet
 
@@ -197,7 +198,7 @@ def test_a_swap_killed_between_its_renames_and_their_commit_has_changed_nothing(
 def test_a_job_cancelled_after_its_swap_was_killed_gives_the_old_content_back(scene: Scene, nth: int) -> None:
     job = scene.until("swap", scene.inlined.restore)
     scene.killed(job, nth=nth)
-    requests.cancel(scene.inlined.fleet, job.id)
+    requests.cancel(scene.inlined.fleet, job.id, by=TESTER)
     assert scene.to_its_end(job).state is JobState.CANCELLED
     scene.assert_settled(OLD)
 
@@ -292,7 +293,7 @@ def test_a_worker_that_falls_asleep_in_the_middle_of_a_swap_neither_blocks_it_no
         process.send_signal(signal.SIGSTOP)
     try:
         if cancelled:
-            requests.cancel(scene.inlined.fleet, job.id)
+            requests.cancel(scene.inlined.fleet, job.id, by=TESTER)
         ended = scene.to_its_end(job)
         assert ended.state is (JobState.CANCELLED if cancelled else JobState.SUCCEEDED)
         scene.assert_settled(OLD if cancelled else NEW)

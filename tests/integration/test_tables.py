@@ -14,6 +14,7 @@ from shared.domain import table_names
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.operations import requests, tables
 from shared.storage.folder import FolderStorage
+from tests.actors import TESTER
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet, refused
 from tests.integration.test_round_trip import fill, succeeded
@@ -56,7 +57,7 @@ def bring(fleet: InlineFleet, *wanted: str | tuple[str, str]) -> Job:
     asked = tables.request(chosen.id, [table_names.wanted(table, to) for table, to in named])
     job_id = str(uuid.uuid4())
     new = NewJob(id=job_id, kind=JobKind.TABLES, database=NAME, request=asked, idempotency_key=job_id)
-    requests.submit(fleet.fleet, new)
+    requests.submit(fleet.fleet, new, by=TESTER)
     return fleet.to_its_end(job_id)
 
 
@@ -304,7 +305,7 @@ def test_a_move_that_is_undone_takes_away_what_this_job_made_and_nothing_else(
     def cancelled(job: Job, step: str) -> None:
         if step == "compare":
             assert relations(url) != before
-            requests.cancel(fleet.fleet, job.id)
+            requests.cancel(fleet.fleet, job.id, by=TESTER)
 
     fleet.before = cancelled
     job = bring(fleet, "shop.orders", ("shop.item", "gone"))

@@ -17,6 +17,7 @@ from shared.domain.snapshot import Snapshot
 from shared.operations import requests, rereading, saga, steps, verify
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres.dsn import Dsn
+from tests.actors import TESTER
 from tests.integration.comparison import names, nothing_changes
 from tests.integration.conftest import Inline, RoleMaker
 from tests.integration.inline_fleet import NAME, InlineFleet, refused
@@ -207,7 +208,7 @@ def begun(fleet: InlineFleet, snapshot_id: str) -> str:
     job_id = str(uuid.uuid4())
     asked = verify.request(snapshot_id, prune_job_id=None)
     new = NewJob(id=job_id, kind=JobKind.VERIFY, database=NAME, request=asked, idempotency_key=job_id)
-    requests.submit(fleet.fleet, new)
+    requests.submit(fleet.fleet, new, by=TESTER)
     return job_id
 
 

@@ -20,6 +20,7 @@ from shared.domain.retention import Policy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import SnapfleetError
 from shared.operations import dispatch, requests, saga, schedule, suspecting, verify
+from tests.actors import TESTER
 from tests.model.checks import Checks
 from tests.model.fuse import Killed
 from tests.model.server import LIVE, Content
@@ -106,13 +107,13 @@ class Machine(RuleBasedStateMachine):
     @has_sealed
     @rule(pick=PICK, pinned=st.booleans())
     def pin(self, pick: int, pinned: bool) -> None:
-        requests.pin(self.world.fleet, self.one_sealed(pick), pinned=pinned)
+        requests.pin(self.world.fleet, self.one_sealed(pick), pinned=pinned, by=TESTER)
 
     @precondition(lambda self: any(each.is_suspect for each in self.sealed()))
     @rule(pick=PICK)
     def accept(self, pick: int) -> None:
         suspect = [each.id for each in self.sealed() if each.is_suspect]
-        suspecting.accept(self.world.fleet, suspect[pick % len(suspect)])
+        suspecting.accept(self.world.fleet, suspect[pick % len(suspect)], by=TESTER)
 
     has_gone_on = precondition(lambda self: len(self.delivered) > LATER)
 
@@ -122,7 +123,7 @@ class Machine(RuleBasedStateMachine):
         live = [job for job in self.checks.seen.jobs.values() if not job.state.is_final]
         if live:
             with suppress(SnapfleetError):
-                requests.cancel(self.world.fleet, live[pick % len(live)].id)
+                requests.cancel(self.world.fleet, live[pick % len(live)].id, by=TESTER)
 
     # The application
 
@@ -207,7 +208,7 @@ class Machine(RuleBasedStateMachine):
         new = NewJob(id=job_id, kind=kind, database=self.world.name, request=request, idempotency_key=job_id)
         self.world.fuse.set(kill if steps == 0 else None)
         try:
-            requests.submit(self.world.fleet, new)
+            requests.submit(self.world.fleet, new, by=TESTER)
         except Killed:
             pass
         finally:
