@@ -16,10 +16,9 @@ import structlog
 from bus.ingest import Ingest
 from bus.service import Service
 from shared import logs
-from shared.catalog.migration import check_migrated
 from shared.domain.ids import new_snapshot_id
 from shared.errors import SnapfleetError
-from shared.operations import clock
+from shared.operations import starting
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
 from shared.operations.intake import Desk
@@ -56,8 +55,7 @@ def serve(settings: Settings, *, until: threading.Event) -> None:
 
 def check(fleet: Fleet) -> None:
     """Refuse to start where requests would be judged wrongly."""
-    check_migrated(fleet.catalog)
-    clock.refuse_skew(fleet, clock=lambda: datetime.now(UTC))
+    starting.refuse_unfit(fleet, now=lambda: datetime.now(UTC))
 
 
 def make_service(settings: Settings, fleet: Fleet) -> Service:

@@ -6,16 +6,16 @@ import argparse
 import os
 import sys
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
 
 from shared import failpoints, logs
-from shared.catalog.migration import check_migrated
 from shared.domain.ids import new_probe_id
 from shared.domain.job import QUEUES
-from shared.errors import SnapfleetError, Unreachable
-from shared.operations import clock
+from shared.errors import SnapfleetError
+from shared.operations import starting
 from shared.settings import Settings
 from workers import memory
 from workers.app import make_worker_app
@@ -54,18 +54,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def check(settings: Settings) -> None:
-    """Refuse to start where nothing could succeed."""
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def check(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
+    """Refuse to start where nothing could succeed, or where what succeeds could be lost."""
     fleet = make_fleet(settings)
     try:
-        check_migrated(fleet.catalog)
-        clock.refuse_skew(fleet, clock=lambda: datetime.now(UTC))
-        try:
-            fleet.locks.refuse_eviction()
-        except Unreachable as exc:
-            # It is waited for: a worker may be up before its Redis is.
-            log.warning("redis_not_looked_at", code=exc.code)
-        seen = fleet.repository.storage.check(probe_id=new_probe_id(datetime.now(UTC), uuid.uuid4()))
+        starting.refuse_unfit(fleet, now=now)
+        seen = fleet.repository.storage.check(probe_id=new_probe_id(now(), uuid.uuid4()))
         if seen.warning:
             log.warning("repository_capabilities", warning=seen.warning)
     finally:

@@ -40,7 +40,10 @@ class Locks(Protocol):
         """The token that holds it now, or None."""
 
     def refuse_eviction(self) -> None:
-        """Misconfigured where the server throws keys away when its memory is full: messages are keys too."""
+        """Misconfigured where the server throws keys away when its memory is full: messages are keys too.
+
+        Refused where it does not let us ask: `redis_wrong_password`, `redis_rights`.
+        """
 
 
 def supersedes(token: str, holder: str) -> bool:

@@ -11,11 +11,11 @@ from datetime import timedelta
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import LockNotOwnedError, RedisError
+from redis.exceptions import AuthenticationError, LockNotOwnedError, NoPermissionError, RedisError
 from redis.lock import Lock
 from redis.retry import Retry
 
-from shared.errors import Misconfigured, Unreachable
+from shared.errors import Misconfigured, Refused, Unreachable
 from shared.locks.base import require_lasting, supersedes
 
 PREFIX = "snap:lock:"
@@ -74,7 +74,20 @@ class RedisLocks:
 
     def refuse_eviction(self) -> None:
         with _translated():
-            policy = str(self._client.info("memory").get("maxmemory_policy", KEEPS_ALL))
+            try:
+                policy = str(self._client.info("memory").get("maxmemory_policy", KEEPS_ALL))
+            except AuthenticationError as exc:
+                raise Refused(
+                    "Redis refuses the user or the password in REDIS_URL",
+                    code="redis_wrong_password",
+                    hint="correct REDIS_URL; with ACL users it is redis://USER:PASSWORD@HOST",
+                ) from exc
+            except NoPermissionError as exc:
+                raise Refused(
+                    "the user in REDIS_URL may not ask Redis whether it throws keys away",
+                    code="redis_rights",
+                    hint="give it that right: acl setuser USER +info",
+                ) from exc
         if policy != KEEPS_ALL:
             raise Misconfigured(
                 f"Redis throws keys away when its memory is full (maxmemory-policy {policy}), messages too",
