@@ -105,6 +105,7 @@ def list_(database: AnyDatabase = None, as_json: Json = False) -> None:
         output.as_json([records.snapshot(each) for each in found])
     elif not found:
         output.say("no snapshot yet; take one: snapfleet snapshot take")
+        output.note(requests.IF_CATALOG_LOST)
     else:
         columns = ("SNAPSHOT", "DATABASE", "STATE", "TAKEN", "VERIFIED", "RAW", "STORED", "NEW", "ROWS", "")
         rows = (row(each, now) for each in found)

@@ -32,6 +32,7 @@ PATIENCE = timedelta(seconds=60)
 MIGRATE_HINT = "run `snapfleet migrate` with the same CATALOG_URL"
 
 
+REBUILD_HINT = "if it was lost: `snapfleet catalog rebuild` makes it anew from the repository"
 class Transaction:
     """Everything that one transaction can read and change; gone when it ends."""
 

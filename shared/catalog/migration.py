@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from shared.catalog.catalog import Catalog, translated
+from shared.catalog.catalog import MIGRATE_HINT, REBUILD_HINT, Catalog, translated
 from shared.errors import Busy, Misconfigured
 
 # Any constant will do, as long as every release uses the same one.
@@ -62,5 +62,5 @@ def check_migrated(catalog: Catalog) -> None:
         raise Misconfigured(
             f"the catalog is at revision {current or 'none'}, and this release needs {head}",
             code="catalog_not_migrated",
-            hint="run `snapfleet migrate` with the same CATALOG_URL",
+            hint=MIGRATE_HINT + ("" if current else f"; {REBUILD_HINT}"),
         )

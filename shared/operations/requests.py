@@ -23,6 +23,9 @@ SWAPPING = (JobKind.RESTORE, JobKind.RESET)
 """Kinds of jobs that put another database in the live one's place, and can be taken back."""
 
 
+IF_CATALOG_LOST = "if the catalog was lost: snapfleet catalog rebuild"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """`rung` is False when Redis was down: the job is safe in its row, and runs when Redis is back."""
@@ -161,8 +164,8 @@ def choose_snapshot(fleet: Fleet, database: str, *, snapshot_id: str | None, at:
             f"database {database} has no sealed snapshot{when}"
             + (" that is neither suspect nor refuted" if other else ""),
             code="no_snapshot",
-            hint=f"`snapfleet snapshot list {database}` shows what there is"
-            + ("; any sealed one can be restored by its id" if other else ""),
+            hint=f"`snapfleet snapshot list {database}` shows what there is; "
+            + ("any sealed one can be restored by its id" if other else IF_CATALOG_LOST),
         )
     return found
 
@@ -187,7 +190,7 @@ def find_job(fleet: Fleet, job_id: str) -> Job:
     if not found:
         raise NotFound(f"no job {job_id}", code="job_unknown", hint="`snapfleet jobs` lists them")
     if len(found) > 1:
-        raise Refused(f"more than one job begins with {job_id}", code="job_ambiguous")
+        raise ambiguous("job", job_id, [each.id for each in found])
     return found[0]
 
 
@@ -202,8 +205,16 @@ def find_snapshot(fleet: Fleet, snapshot_id: str) -> Snapshot:
             hint="`snapfleet snapshot list` shows them",
         )
     if len(found) > 1:
-        raise Refused(f"more than one snapshot begins with {snapshot_id}", code="snapshot_ambiguous")
+        raise ambiguous("snapshot", snapshot_id, [each.id for each in found])
     return found[0]
+
+
+def ambiguous(what: str, beginning: str, ids: Sequence[str]) -> Refused:
+    return Refused(
+        f"more than one {what} begins with {beginning}",
+        code=f"{what}_ambiguous",
+        hint=f"give more of its id: {' or '.join(ids)}, for example",
+    )
 
 
 def undoable(fleet: Fleet, restore_job: str) -> Parked:

@@ -38,7 +38,7 @@ def newest(fleet: Fleet, database: str) -> Snapshot:
         raise NotFound(
             f"database {database} has no sealed snapshot",
             code="no_snapshot",
-            hint="take one: snapfleet snapshot take",
+            hint=f"take one: snapfleet snapshot take; {requests.IF_CATALOG_LOST}",
         )
     return found
 

@@ -153,6 +153,9 @@ def test_a_catalog_that_is_not_migrated_says_so(empty: Catalog) -> None:
         tx.jobs.listing()
     assert refusal.value.code == "catalog_not_migrated"
     assert "snapfleet migrate" in str(refusal.value.hint)
+    with pytest.raises(Misconfigured) as at_start:
+        check_migrated(empty)
+    assert "snapfleet catalog rebuild" in str(at_start.value.hint)
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "restore", "undo", "prune"])
