@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from celery.signals import after_task_publish
+
 from shared import logs
 from shared.broker.app import make_app
 from shared.broker.timetable import TIMETABLE
 from shared.errors import SnapfleetError
+from shared.heartbeat import Heartbeat
 from shared.operations import starting
 from shared.operations.composition import compose
 from shared.settings import Settings
@@ -29,6 +32,8 @@ def main() -> int:
         return 1
     app = make_app(settings.redis_url.get_secret_value())
     app.conf.beat_schedule = due_at_once(TIMETABLE)
+    heartbeat = Heartbeat(settings.heartbeat_file)
+    after_task_publish.connect(heartbeat.beat, weak=False)
     # Its memory is worth nothing, slots are rows: so it has none, and leaves no file behind however it ends.
     app.Beat(scheduler="celery.beat:Scheduler", loglevel=settings.log_level.upper()).run()
     return 0

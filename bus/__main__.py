@@ -18,6 +18,7 @@ from bus.service import Service
 from shared import logs
 from shared.domain.ids import new_snapshot_id
 from shared.errors import SnapfleetError
+from shared.heartbeat import Heartbeat
 from shared.operations import starting
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
@@ -72,6 +73,7 @@ def make_service(settings: Settings, fleet: Fleet) -> Service:
     return Service(
         ingest=ingest,
         relay=Relay(catalog=fleet.catalog, streams=streams, keep=settings.bus_keep_events),
+        heartbeat=Heartbeat(settings.heartbeat_file),
     )
 
 

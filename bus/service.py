@@ -6,7 +6,9 @@ it starts it again, and what was begun is found.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,6 +16,7 @@ import structlog
 
 from bus.ingest import Ingest
 from shared.errors import Unreachable
+from shared.heartbeat import Heartbeat
 from shared.operations.relaying import Relay
 
 log = structlog.get_logger(__name__)
@@ -21,14 +24,19 @@ log = structlog.get_logger(__name__)
 PUBLISH_EVERY = timedelta(milliseconds=250)
 TELL_EVERY = timedelta(seconds=1)
 TRY_AGAIN_AFTER = timedelta(seconds=1)
+LOOPS = ("ingest", "relay")
+WELL_FOR = timedelta(seconds=15)
+"""How long after its last good turn a loop counts as well: longer than a turn takes."""
 
 
 class Service:
     """Ingest and relay, side by side."""
 
-    def __init__(self, *, ingest: Ingest, relay: Relay) -> None:
+    def __init__(self, *, ingest: Ingest, relay: Relay, heartbeat: Heartbeat | None = None) -> None:
         self._ingest = ingest
         self._relay = relay
+        self._heartbeat = heartbeat or Heartbeat(None)
+        self._turned_at = dict.fromkeys(LOOPS, -math.inf)
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
 
@@ -36,12 +44,13 @@ class Service:
         """Run until `until` is set, then drain. Raises what a loop died of."""
         loops = [
             threading.Thread(target=self._watched, args=(loop,), name=name)
-            for name, loop in (("ingest", self._take_in), ("relay", self._send_out))
+            for name, loop in zip(LOOPS, (self._take_in, self._send_out), strict=True)
         ]
         for loop in loops:
             loop.start()
         while not until.wait(0.2) and not self._stop.is_set():
-            pass
+            if min(self._turned_at.values()) > time.monotonic() - WELL_FOR.total_seconds():
+                self._heartbeat.beat()
         self._stop.set()
         for loop in loops:
             loop.join()
@@ -78,8 +87,10 @@ class Service:
     def _patiently(self, turn: Callable[[], int | None]) -> int:
         """One turn; 0 where a server is away, after a pause."""
         try:
-            return turn() or 0
+            done = turn() or 0
         except Unreachable as exc:
             log.warning("bus_waits", code=exc.code, error=exc.message)
             self._stop.wait(TRY_AGAIN_AFTER.total_seconds())
             return 0
+        self._turned_at[threading.current_thread().name] = time.monotonic()
+        return done

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
+from celery.signals import heartbeat_sent
 
 from shared import failpoints, logs
 from shared.domain.ids import new_probe_id
 from shared.domain.job import QUEUES
 from shared.errors import SnapfleetError
+from shared.heartbeat import Heartbeat
 from shared.operations import starting
 from shared.settings import Settings
 from workers import memory
@@ -40,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     # SIGTERM means: finish what can be finished within the soft shutdown window, then stop.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # noqa: TID251 - Celery reads it there, and only there
     app = make_worker_app(Resources(settings))
+    # Sent over its connection to Redis, by the loop that takes the messages.
+    heartbeat_sent.connect(Heartbeat(settings.heartbeat_file).beat, weak=False)
     app.worker_main(
         [
             "worker",

@@ -145,6 +145,11 @@ class Environment(Declared):
         meaning="For fault tests only: the folder that says where a worker started with `--failpoints` dies. Any other process refuses to start while it is set.",
         right="nothing",
     )
+    heartbeat_file: str | None = setting(
+        None,
+        meaning="A file that this worker, beat or bus touches while it is well, each its own: a healthcheck looks at its age, which costs no process.",
+        right="the path of a file in a folder that exists",
+    )
 
 
 def given(environ: Mapping[str, str]) -> dict[str, str]:

@@ -59,6 +59,8 @@ class Settings:
     """What may be asked for over the event bus."""
     bus_keep_events: int
     failpoints: Path | None = None
+    heartbeat_file: Path | None = None
+    """What a process touches while it is well."""
     """Where fault tests say what is to fail; None unless the process was started for them."""
 
     @classmethod
@@ -107,6 +109,7 @@ class Settings:
             targets=other_servers,
             failpoints=None if said.snapfleet_failpoints is None else cwd / said.snapfleet_failpoints,
         )
+            heartbeat_file=None if said.heartbeat_file is None else cwd / said.heartbeat_file,
 
     def values(self) -> Values:
         """What `shared.operations.composition.compose` takes."""
