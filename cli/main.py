@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from cli import (
+    audits,
     bootstrapping,
     bus,
     catalog,
@@ -28,6 +29,7 @@ from cli import (
     restores,
     snapshots,
 )
+    tokens,
 from shared import logs
 from shared.errors import SnapfleetError
 
@@ -80,6 +82,9 @@ ORDER = (
     "bus",
     "dead-letters",
     "demo",
+    "token",
+    "audit",
+    "exporter",
     "up",
 )
 
@@ -93,6 +98,8 @@ def make_app() -> typer.Typer:
     app.add_typer(catalog.app, name="catalog")
     app.add_typer(dead_letters.app, name="dead-letters")
     app.command()(databases.migrate)
+    app.add_typer(tokens.app, name="token")
+    app.add_typer(audits.app, name="audit")
     app.command()(databases.databases)
     app.command()(databases.prune)
     app.command()(restores.restore)

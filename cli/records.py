@@ -10,9 +10,13 @@ from typing import Any
 from shared.catalog.parked import Parked
 from shared.catalog.readings import Reading
 from shared.catalog.verifications import Verification
+from shared.domain import audit
+from shared.domain.audit import Entry
 from shared.domain.job import Job
 from shared.domain.retention import Plan
 from shared.domain.snapshot import Snapshot
+from shared.domain.tokens import Token
+from shared.operations.auditing import Examined
 from shared.operations.preview import RestorePreview
 from shared.operations.reports import DatabaseReport, JobReport, SnapshotReport
 from shared.operations.requests import Accepted
@@ -187,4 +191,31 @@ def retention_plan(database_name: str, plan: Plan) -> Record:
             {"snapshot_id": verdict.snapshot_id, "keep": verdict.keep, "why": verdict.why}
             for verdict in plan.verdicts
         ],
+    }
+
+
+def token(found: Token, now: datetime) -> Record:
+    """Without the hash of its secret. `databases` is null where it reaches all."""
+    return {
+        "name": found.name,
+        "role": str(found.role),
+        "databases": None if found.databases is None else list(found.databases),
+        "state": found.standing(now),
+        "created_at": time(found.created_at),
+        "expires_at": time(found.expires_at),
+        "revoked_at": time(found.revoked_at),
+        "last_used_at": time(found.last_used_at),
+    }
+
+
+def audited(entry: Entry) -> Record:
+    """All that is hashed, as it is hashed, and the hash: who has this can examine the chain himself."""
+    return audit.members(entry) | {"hash": entry.hash}
+
+
+def examined(seen: Examined) -> Record:
+    return {
+        "entries": seen.count,
+        "head": {"seq": seen.head.seq, "hash": seen.head.hash},
+        "findings": [{"fault": str(f.fault), "seq": f.seq, "what": f.what} for f in seen.findings],
     }

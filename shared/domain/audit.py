@@ -117,8 +117,15 @@ def word(text: str) -> str:
 
 
 def canonical(entry: Entry) -> bytes:
-    """What is hashed: one JSON object of these ten members, in ASCII, its keys sorted, without a space."""
-    members = {
+    """What is hashed: one JSON object of the ten members, in ASCII, its keys sorted, without a space."""
+    return json.dumps(members(entry), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode(
+        "ascii"
+    )
+
+
+def members(entry: Entry) -> dict[str, Any]:
+    """All that an entry says, as JSON has it."""
+    return {
         "seq": entry.seq,
         "at": entry.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "actor": entry.actor,
@@ -130,7 +137,6 @@ def canonical(entry: Entry) -> bytes:
         "details": dict(entry.details),
         "previous": entry.previous,
     }
-    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
 def digest(entry: Entry) -> str:
