@@ -19,17 +19,20 @@ from tests.faults.world import NAME, World, stopped
 
 SHORT = timedelta(seconds=1.5)
 AT_ONCE = 2
+# Under a lock of the catalog that has to outlast storage's slowest answer: who takes over waits for its end.
+LOCKED = "prune.chunk_deleted"
 
 
 def cases(forth: Passed) -> Iterator[Case]:
     """At every moment inside, once: by the first kind of job that passes it; and when a job is all but done."""
     known: set[str] = set()
     for kind in SAGAS:
-        inside = [p for p in forth[kind] if p in points.named() and p not in known]
+        inside = [p for p in forth[kind] if p in points.named() - {LOCKED} and p not in known]
         known.update(inside)
         moments = [*inside, points.last(kind)]
         for start in range(0, len(moments), AT_ONCE):
             yield asleep(kind, moments[start : start + AT_ONCE])
+    yield Case(kind="SIGSTOP beyond the lease while objects are deleted", name=LOCKED, run=deleting)
 
 
 def asleep(kind: JobKind, moments: Sequence[str]) -> Case:
@@ -62,6 +65,23 @@ def asleep(kind: JobKind, moments: Sequence[str]) -> Case:
     return Case(
         kind=f"SIGSTOP beyond the lease in {kind}, SIGCONT after it", name=", ".join(moments), run=run
     )
+
+
+def deleting(world: World) -> None:
+    """Nobody stores what is being deleted: the next one waits, and the sleeper deletes no more."""
+    scene = SCENES[JobKind.PRUNE](world)
+    world.plan(LOCKED, "stop")
+    world.cast.changes = {"lease": SHORT}
+    job_id = scene.ask()
+    world.work_until(lambda: world.struck(LOCKED), "somebody who deletes")
+    world.cast.changes = {}
+    (sleeper,) = [actor for actor in world.cast.playing() if stopped(actor.pid)]
+    try:
+        world.work_until(lambda: world.job(job_id).epoch > 1, "somebody who takes over")
+    finally:
+        sleeper.signal(signal.SIGCONT)
+    sleeper.wait()
+    scene.assert_over(world.ended(job_id))
 
 
 def lasting(world: World) -> set[str]:
