@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.domain.evidence import Evidence
 from shared.domain.parts import PartSpec
@@ -28,12 +28,27 @@ MAX_CHUNK_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """One object: `sha256` names it by its raw bytes; `stored_*` are of the zstd frame in storage."""
+    """One object: `sha256` names it by its raw bytes; `stored_*` are of what is in storage, a zstd frame or,
+    where `raw_sha256` is set, that frame encrypted.
+    """
 
     sha256: str
+    """Its name: the hash of its raw bytes, or a keyed one that tells nothing of them."""
     raw_bytes: int
     stored_bytes: int
     stored_sha256: str
+    raw_sha256: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
+    """Of one that is encrypted: the hash of its raw bytes. Never outside of what is encrypted itself."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.raw_sha256 is not None
+
+    @property
+    def contents_sha256(self) -> str:
+        """The hash of its raw bytes."""
+        return self.sha256 if self.raw_sha256 is None else self.raw_sha256
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,24 +189,41 @@ def encode(manifest: Manifest) -> bytes:
 
 def decode(body: bytes, *, sha256: str | None) -> Manifest:
     """Read a manifest back; Damaged if it is not the one recorded or not one at all."""
+    refuse_other(body, sha256=sha256)
+    refuse_newer(body, up_to=FORMAT)
+    try:
+        return MANIFEST.validate_json(body)
+    except ValidationError as exc:
+        raise unreadable() from exc
+
+
+def refuse_other(body: bytes, *, sha256: str | None) -> None:
+    """Damaged unless it is the one recorded, where that is known."""
     if sha256 is not None and hashlib.sha256(body).hexdigest() != sha256:
         raise Damaged(
             "the manifest is not the one that was sealed: its hash differs",
             code="manifest_damaged",
             hint=DAMAGED_HINT,
         )
+
+
+def refuse_newer(body: bytes, *, up_to: int) -> None:
+    """Damaged of a later format. First of all, and alone: of such a one nothing else is known."""
     try:
-        # First of all, and alone: of a later format nothing else is known.
         version = VERSION.validate_json(body).format
-        if version > FORMAT:
-            raise Damaged(
-                f"the manifest has format {version}, and this release reads up to {FORMAT}",
-                code="manifest_too_new",
-                hint="upgrade snapfleet",
-            )
-        return MANIFEST.validate_json(body)
     except ValidationError as exc:
-        raise Damaged("the manifest cannot be read", code="manifest_damaged", hint=DAMAGED_HINT) from exc
+        raise unreadable() from exc
+    if version > up_to:
+        raise Damaged(
+            f"the manifest has format {version}, and this release reads up to {up_to}",
+            code="manifest_too_new",
+            hint="upgrade snapfleet",
+        )
+
+
+def unreadable() -> Damaged:
+    return Damaged("the manifest cannot be read", code="manifest_damaged", hint=DAMAGED_HINT)
+
 
 
 @cache

@@ -3,6 +3,9 @@
     <database>/snapshots/<id>/manifest.json                    last, create-only
     <database>/snapshots/<id>/standing.json                    beside it, and not needed to restore it
     <database>/chunks/<2 hex>/<sha256 of the raw bytes>        one zstd frame with its content checksum
+    <database>/chain.json                                      where snapshots are signed: the list of them
+
+Where encryption is on, a chunk is an age file of its frame under a keyed name, and both JSON hide what they say.
 
 `docs/repository-format.md` describes it to the byte.
 """
@@ -10,31 +13,30 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+from shared.domain import chain as chains
+from shared.domain import cover, manifest, standing
 from shared.domain import database as names
-from shared.domain import manifest, standing
+from shared.domain.chain import Chain
+from shared.domain.cover import Link
 from shared.domain.manifest import DAMAGED_HINT, MAX_CHUNK_BYTES, Chunk, Manifest
 from shared.domain.standing import Standing
 from shared.domain.wording import counted
 from shared.errors import Damaged, NotFound, Refused
+from shared.storage import covers
 from shared.storage.base import Storage
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-PIECE_BYTES = 1024 * 1024
+from shared.storage.encryption import PLAIN, Encryption, is_encrypted
+from shared.storage.frames import damaged, frame_of, raw_bytes
+from shared.storage.signing import UNSIGNED, Signing, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """A chunk ready to be stored: its description and the frame."""
+    """A chunk ready to be stored: its description, and the frame, encrypted or not."""
 
     chunk: Chunk
     frame: bytes
@@ -52,24 +54,50 @@ def chunk_key(database: str, sha256: str) -> str:
     return f"{database}/chunks/{sha256[:2]}/{sha256}"
 
 
-def compress(raw: bytes | bytearray, *, sha256: str, level: int) -> Sealed:
-    """One chunk's frame. `sha256` is of the raw bytes, computed by the caller who asked for it first."""
-    options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: level,
-        # Without it, most flipped bits decode to other bytes without a word.
-        zstd.CompressionParameter.checksum_flag: 1,
-    }
-    frame = zstd.compress(raw, options=options)
-    stored_sha256 = hashlib.sha256(frame).hexdigest()
-    chunk = Chunk(sha256=sha256, raw_bytes=len(raw), stored_bytes=len(frame), stored_sha256=stored_sha256)
+def chain_key(database: str) -> str:
+    return f"{database}/chain.json"
+
+
+def compress(raw: bytes | bytearray, *, sha256: str, level: int, encryption: Encryption = PLAIN) -> Sealed:
+    """One chunk. `sha256` is of the raw bytes, computed by the caller who asked for it first."""
+    frame = frame_of(raw, level=level)
+    if encryption.is_on:
+        frame = encryption.encrypt(frame)
+    chunk = Chunk(
+        sha256=encryption.name_of(sha256),
+        raw_bytes=len(raw),
+        stored_bytes=len(frame),
+        stored_sha256=hashlib.sha256(frame).hexdigest(),
+        raw_sha256=sha256 if encryption.is_on else None,
+    )
     return Sealed(chunk=chunk, frame=frame)
 
 
 class Repository:
-    """Chunks and manifests over one storage. Raises what the storage raises, and Damaged."""
+    """Chunks and manifests over one storage. Raises what the storage raises, and Damaged.
 
-    def __init__(self, storage: Storage) -> None:
+    A manifest that cannot be opened here raises Refused(identity_missing), one that is not signed as it should be
+    Damaged(signature_wrong) or Refused(signature_missing). A chunk is asked for by who has read its manifest.
+    """
+
+    def __init__(
+        self, storage: Storage, *, encryption: Encryption = PLAIN, signing: Signing = UNSIGNED
+    ) -> None:
         self.storage = storage
+        self.encryption = encryption
+        self.signing = signing
+
+    def elsewhere(self, storage: Storage) -> Repository:
+        """Another place, read with the same keys."""
+        return Repository(storage, encryption=self.encryption, signing=self.signing)
+
+    def seal(self, raw: bytes | bytearray, *, sha256: str, level: int) -> Sealed:
+        """A chunk as it would be stored here. `sha256` is of its raw bytes."""
+        return compress(raw, sha256=sha256, level=level, encryption=self.encryption)
+
+    def known(self, stored: Chunk, *, sha256: str) -> Chunk:
+        """A chunk that is stored already, as a manifest tells of it. `sha256` is of its raw bytes."""
+        return replace(stored, raw_sha256=sha256) if self.encryption.is_on else stored
 
     def put_chunk(self, database: str, sealed: Sealed) -> None:
         self.storage.put(chunk_key(database, sealed.chunk.sha256), sealed.frame)
@@ -78,24 +106,29 @@ class Repository:
         """A chunk's raw bytes in pieces of at most 1 MiB, exactly those that were recorded.
 
         They are checked before the last `next` returns: only the end of the iterator says that they were
-        right. Raises Damaged. Memory: one frame.
+        right. Raises Damaged. Memory: one frame, twice where it is encrypted.
         """
-        yield from raw_bytes(self._frame(database, chunk), chunk)
+        yield from self._raw(self._stored(database, chunk), chunk)
 
     def get_chunk(self, database: str, chunk: Chunk) -> Sealed:
-        """A chunk as it is stored now, its raw bytes checked. Raises Damaged."""
-        frame = self._frame(database, chunk)
-        for _ in raw_bytes(frame, chunk):
-            pass
-        stored = Chunk(
-            sha256=chunk.sha256,
-            raw_bytes=chunk.raw_bytes,
-            stored_bytes=len(frame),
-            stored_sha256=hashlib.sha256(frame).hexdigest(),
-        )
-        return Sealed(chunk=stored, frame=frame)
+        """A chunk as it is stored now, its raw bytes checked. Raises Damaged.
 
-    def _frame(self, database: str, chunk: Chunk) -> bytes:
+        One that nobody can open here is judged by the hash of what is stored.
+        """
+        stored = self._stored(database, chunk)
+        found = replace(chunk, stored_bytes=len(stored), stored_sha256=hashlib.sha256(stored).hexdigest())
+        closed = is_encrypted(stored) and not (chunk.is_encrypted and self.encryption.held)
+        if found != chunk or not closed:
+            for _ in self._raw(stored, chunk):
+                pass
+        return Sealed(chunk=found, frame=stored)
+
+    def _raw(self, stored: bytes, chunk: Chunk) -> Iterator[bytes]:
+        if chunk.is_encrypted:
+            stored = self.encryption.decrypt(stored, what=f"chunk {chunk.sha256}", code="chunk_damaged")
+        yield from raw_bytes(stored, chunk)
+
+    def _stored(self, database: str, chunk: Chunk) -> bytes:
         if chunk.raw_bytes > MAX_CHUNK_BYTES:
             raise damaged(chunk)
         key = chunk_key(database, chunk.sha256)
@@ -149,43 +182,136 @@ class Repository:
     def delete_chunk(self, database: str, sha256: str) -> None:
         self.storage.delete(chunk_key(database, sha256))
 
-    def put_manifest(self, sealed: Manifest) -> str:
-        """Write a manifest, once; its SHA-256. Writing the same one again is fine, another is Refused."""
-        body = manifest.encode(sealed)
-        self.put_manifest_body(sealed.database, sealed.id, body)
-        return hashlib.sha256(body).hexdigest()
+    def put_manifest(self, sealed: Manifest, *, previous: Link | None = None) -> str:
+        """Write a manifest, once; the SHA-256 of what is there. The same one again is fine, another is Refused."""
+        return self.put_manifest_body(sealed.database, sealed.id, self.encoded(sealed, previous=previous))
 
-    def put_manifest_body(self, database: str, snapshot_id: str, body: bytes) -> None:
+    def encoded(self, sealed: Manifest, *, previous: Link | None, plain: bool = False) -> bytes:
+        """A manifest as it would be stored here; with `plain` not encrypted, as those of its snapshot's chunks."""
+        return covers.encode(
+            sealed,
+            previous=previous,
+            encryption=PLAIN if plain else self.encryption,
+            signing=self.signing,
+        )
+
+    def put_manifest_body(self, database: str, snapshot_id: str, body: bytes) -> str:
         """The same for one that is encoded already."""
         key = manifest_key(database, snapshot_id)
         try:
             self.storage.put(key, body, create_only=True)
         except Refused as exc:
-            if exc.code != "object_exists" or self.storage.get(key) != body:
+            if exc.code != "object_exists":
                 raise
+            there = self.storage.get(key)
+            # Ours, from before a crash. What is encrypted is never the same twice, so whose it is is asked too.
+            if not are_alike(there, body) or (self.signing.can_sign and not self._is_right(there)):
+                raise
+            body = there
+        return hashlib.sha256(body).hexdigest()
 
     def get_manifest(self, database: str, snapshot_id: str, *, sha256: str | None) -> Manifest:
         """Read a manifest; Damaged unless it hashes to `sha256` (where that is known) and is this one's."""
         with found_whole("manifest_damaged"):
             body = self.storage.get(manifest_key(database, snapshot_id), sha256=sha256)
-        return decoded(body, database, snapshot_id, sha256=sha256)
+        return self._decoded(body, database, snapshot_id, sha256=sha256)
 
     def read_manifest(self, database: str, snapshot_id: str) -> tuple[Manifest, bytes]:
         """The same with its bytes, whatever they hash to; NotFound where there is none."""
         body = self.storage.get(manifest_key(database, snapshot_id))
-        return decoded(body, database, snapshot_id, sha256=None), body
+        return self._decoded(body, database, snapshot_id, sha256=None), body
 
-    def put_standing(self, database: str, snapshot_id: str, known: Standing) -> None:
-        self.storage.put(standing_key(database, snapshot_id), standing.encode(known))
+    def get_closed_manifest(self, database: str, snapshot_id: str, *, sha256: str) -> bytes:
+        """Its bytes where nobody need open it; Damaged unless they hash to `sha256` and are signed as they should."""
+        with found_whole("manifest_damaged"):
+            body = self.storage.get(manifest_key(database, snapshot_id), sha256=sha256)
+        self.refuse_untrusted(body, database, snapshot_id)
+        return body
 
-    def get_standing(self, database: str, snapshot_id: str) -> Standing | None:
-        """None where there is none; Damaged where it cannot be read."""
+    def _decoded(self, body: bytes, database: str, snapshot_id: str, *, sha256: str | None) -> Manifest:
+        manifest.refuse_other(body, sha256=sha256)
+        self.refuse_untrusted(body, database, snapshot_id)
+        found = covers.decode(body, sha256=sha256, encryption=self.encryption)
+        if (found.database, found.id) != (database, snapshot_id):
+            raise Damaged(
+                f"{manifest_key(database, snapshot_id)} holds the manifest of {found.database}/{found.id}",
+                code="manifest_damaged",
+                hint=DAMAGED_HINT,
+            )
+        return found
+
+    def _is_right(self, body: bytes) -> bool:
+        return self.signing.verdict(body) is Verdict.RIGHT
+
+    def refuse_untrusted(self, body
+: bytes, database: str, snapshot_id: str) -> None:
+        """Damaged(signature_wrong), and Refused(signature_missing) of one that nobody known vouches for though
+        somebody must: with a signature of its own, or by naming it in the signed list of snapshots.
+        """
+        verdict = self.signing.verdict(body)
+        if verdict is Verdict.WRONG:
+            raise Damaged(
+                f"the manifest of snapshot {snapshot_id} is not what was signed: somebody has altered it",
+                code="signature_wrong",
+                hint="restore another snapshot, and see who could write to the repository",
+            )
+        if not self.signing.required or verdict is Verdict.RIGHT:
+            return
+        if not self._is_listed(database, snapshot_id, hashlib.sha256(body).hexdigest()):
+            by_whom = "nobody" if verdict is Verdict.ABSENT else "somebody unknown here"
+            raise Refused(
+                f"the manifest of snapshot {snapshot_id} is signed by {by_whom}, and signing.required says that"
+                " it must be by a known key",
+                code="signature_missing",
+                hint="add the key to signing.public_keys if you know whose it is; else restore another snapshot",
+            )
+
+    def _is_listed(self, database: str, snapshot_id: str, sha256: str) -> bool:
         try:
-            return standing.decode(self.storage.get(standing_key(database, snapshot_id)))
+            chain = self.get_chain(database)
+        except Damaged:
+            return False
+        return chain is not None and chain.hashes.get(snapshot_id) == sha256
+
+    def put_chain(self, chain: Chain) -> None:
+        """Signed; only by who can."""
+        self.signing.refuse_unable(f"the list of {chain.database}'s snapshots")
+        self.storage.put(chain_key(chain.database), self.signing.sign(chains.encode(chain)))
+
+    def get_chain(self, database: str) -> Chain | None:
+        """None where there is none; Damaged unless it is signed by somebody known."""
+        try:
+            body = self.storage.get(chain_key(database))
         except NotFound as exc:
             if exc.code == "bucket_missing":
                 raise
             return None
+        if self.signing.verdict(body) is not Verdict.RIGHT:
+            raise chains.damaged(database, "is not signed by a key that is known here")
+        return chains.decode(body, database)
+
+    def put_standing(self, database: str, snapshot_id: str, known: Standing) -> None:
+        body = self.signing.sign(standing.encode(known))
+        if self.encryption.is_on:
+            body = self.encryption.encrypt(body)
+        self.storage.put(standing_key(database, snapshot_id), body)
+
+    def get_standing(self, database: str, snapshot_id: str) -> Standing | None:
+        """None where there is none; Damaged where it cannot be read, or is not signed as it should be."""
+        try:
+            body = self.storage.get(standing_key(database, snapshot_id))
+        except NotFound as exc:
+            if exc.code == "bucket_missing":
+                raise
+            return None
+        if is_encrypted(body):
+            body = self.encryption.decrypt(
+                body, what=f"the standing of snapshot {snapshot_id}", code="standing_damaged"
+            )
+        verdict = self.signing.verdict(body)
+        if verdict is Verdict.WRONG or (self.signing.required and verdict is not Verdict.RIGHT):
+            raise Damaged("what is known of its standing is not what was signed", code="standing_damaged")
+        return standing.decode(body)
 
     def delete_standing(self, database: str, snapshot_id: str) -> None:
         self.storage.delete(standing_key(database, snapshot_id))
@@ -231,35 +357,13 @@ class Repository:
         self.delete_standing(database, snapshot_id)
 
 
-def decoded(body: bytes, database: str, snapshot_id: str, *, sha256: str | None) -> Manifest:
-    found = manifest.decode(body, sha256=sha256)
-    if (found.database, found.id) != (database, snapshot_id):
-        raise Damaged(
-            f"{manifest_key(database, snapshot_id)} holds the manifest of {found.database}/{found.id}",
-            code="manifest_damaged",
-            hint=DAMAGED_HINT,
-        )
-    return found
-
-
-def raw_bytes(frame: bytes, chunk: Chunk) -> Iterator[bytes]:
-    """What is in a frame, piece by piece; Damaged, at the latest in the end, unless it is this chunk."""
-    decompressor = zstd.ZstdDecompressor()
-    digest, size = hashlib.sha256(), 0
-    while not decompressor.eof and size <= chunk.raw_bytes:
-        try:
-            piece = decompressor.decompress(frame, max_length=PIECE_BYTES)
-        except zstd.ZstdError as exc:
-            raise damaged(chunk) from exc
-        if not piece and decompressor.needs_input:
-            break
-        frame = b""  # the decompressor holds the rest
-        digest.update(piece)
-        size += len(piece)
-        yield piece
-    whole = decompressor.eof and not decompressor.unused_data
-    if not whole or size != chunk.raw_bytes or digest.hexdigest() != chunk.sha256:
-        raise damaged(chunk)
+def are_alike(there: bytes, wanted: bytes) -> bool:
+    """Whether what lies there says what was to be written, if encrypted at another time."""
+    if there == wanted:
+        return True
+    if not (cover.has_cover(there) and cover.has_cover(wanted)):
+        return False
+    return cover.are_of_one(cover.decode(there), cover.decode(wanted))
 
 
 @contextmanager
@@ -271,7 +375,3 @@ def found_whole(code: str) -> Generator[None]:
         if exc.code == "bucket_missing":
             raise
         raise Damaged(exc.message, code=code, hint=DAMAGED_HINT) from exc
-
-
-def damaged(chunk: Chunk) -> Damaged:
-    return Damaged(f"chunk {chunk.sha256} is not what was stored", code="chunk_damaged", hint=DAMAGED_HINT)
