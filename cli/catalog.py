@@ -65,7 +65,7 @@ def adopt(
         prepare(fleet)
         entries = adopting.adopt(
             fleet,
-            open_repository(repository),
+            open_repository(repository, like=fleet.repository),
             databases=database or (),
             name=name,
             report=copied(now),

@@ -12,15 +12,18 @@ from shared.broker.app import make_app
 from shared.broker.doorbell import CeleryDoorbell
 from shared.catalog import catalog
 from shared.domain.database import Database
+from shared.domain.keys import NO_KEYS, Keys
 from shared.errors import Misconfigured
 from shared.locks.redis import RedisLocks
 from shared.operations.fleet import Fleet
 from shared.postgres.dsn import Dsn
 from shared.storage import s3
 from shared.storage.base import Storage
+from shared.storage.encryption import Encryption
 from shared.storage.folder import FolderStorage
 from shared.storage.mirror import MirrorStorage
 from shared.storage.repository import Repository
+from shared.storage.signing import Signing
 
 
 def compose(
@@ -36,10 +39,11 @@ def compose(
     restore_as_superuser: bool,
     allow_old_tools: bool,
     targets: Mapping[str, str],
+    keys: Keys = NO_KEYS,
 ) -> Fleet:
     """Everything that operations need. Connects to nothing yet.
 
-    Raises Misconfigured for a database URL that cannot be used.
+    Raises Misconfigured for a database URL, or a key, that cannot be used.
     """
     configured = {database.name: database for database in databases}
     for database in configured.values():
@@ -50,7 +54,11 @@ def compose(
         Dsn.parse(url)
     return Fleet(
         catalog=catalog.connect(catalog_url),
-        repository=Repository(open_storage(bucket=bucket, prefix=prefix, folder=folder)),
+        repository=Repository(
+            open_storage(bucket=bucket, prefix=prefix, folder=folder),
+            encryption=Encryption.of(keys),
+            signing=Signing.of(keys),
+        ),
         locks=RedisLocks.connect(redis_url),
         doorbell=CeleryDoorbell(make_app(redis_url)),
         databases=configured,
@@ -78,14 +86,17 @@ def open_storage(*, bucket: str | None, prefix: str, folder: Path | None) -> Sto
     return storage
 
 
-def open_repository(location: str) -> Repository:
-    """The repository of another installation: `s3://bucket/prefix` or `file:///folder`. Misconfigured."""
+def open_repository(location: str, *, like: Repository) -> Repository:
+    """The repository of another installation: `s3://bucket/prefix` or `file:///folder`, read with the keys of ours.
+
+    Misconfigured where it is neither.
+    """
     scheme, _, rest = location.partition("://")
     if scheme == "s3" and rest.strip("/"):
         bucket, _, prefix = rest.partition("/")
-        return Repository(open_storage(bucket=bucket, prefix=prefix, folder=None))
+        return like.elsewhere(open_storage(bucket=bucket, prefix=prefix, folder=None))
     if scheme == "file" and rest.startswith("/"):
-        return Repository(open_storage(bucket=None, prefix="", folder=Path(rest)))
+        return like.elsewhere(open_storage(bucket=None, prefix="", folder=Path(rest)))
     raise Misconfigured(
         f"{location!r} is no repository",
         code="repository_invalid",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shared.settings import targets
 from shared.settings.environment import A_DSN, Environment
 from shared.settings.fields import About, Declared, fields_of
-from shared.settings.file import Bus, DeclaredDatabase, File, Keep
+from shared.settings.file import Bus, DeclaredDatabase, DeclaredEncryption, DeclaredSigning, File, Keep
 
 INTRODUCTION = """\
 # Configuration
@@ -85,6 +85,8 @@ def document() -> list[SettingDoc]:
         *_section("Each `[[databases]]` of the file", DeclaredDatabase),
         *_section("`keep` of a database", Keep),
         *_section("`[bus]` of the file", Bus),
+        *_section("`[encryption]` of the file", DeclaredEncryption),
+        *_section("`[signing]` of the file", DeclaredSigning),
     ]
 
 
@@ -119,7 +121,7 @@ def _default(field: About) -> str:
         return field.otherwise
     if isinstance(field.default, Keep):
         return f"`{{ last = {field.default.last} }}`"
-    if isinstance(field.default, Bus):
+    if isinstance(field.default, Bus | DeclaredEncryption | DeclaredSigning):
         return "as below"
     if isinstance(field.default, tuple):
         return f"`{json.dumps(field.default)}`"

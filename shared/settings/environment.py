@@ -16,12 +16,19 @@ from shared.settings.values import (
     LogFormat,
     LogLevel,
     Name,
+    Paths,
     Prefix,
+    PublicKeys,
+    Recipients,
     RedisUrl,
     Whole,
 )
 
 A_DSN = "postgresql://user:password@host:5432/dbname, or host=… dbname=…"
+A_RECIPIENT = "age1… as `snapfleet keys create` or age-keygen prints it"
+A_PUBLIC_KEY = (
+    "MCowBQYDK2VwAyEA… as `snapfleet keys create` prints it: the line of an Ed25519 public key in PEM"
+)
 A_REDIS_URL = "redis://:password@host:6379/0, rediss://… for TLS or unix://…"
 
 
@@ -119,6 +126,11 @@ class Environment(Declared):
         meaning="One JSON line an event, or lines for people; auto is for people on a terminal.",
         right="auto, json or console",
     )
+    metrics_host: str = setting(
+        "127.0.0.1",
+        meaning="The address on which `snapfleet exporter`, and workers that were given `--metrics-port`, serve metrics. They hold names of databases and numbers, no secrets.",
+        right="an address of this host: 127.0.0.1, or 0.0.0.0 for all",
+    )
     restore_as_superuser: bool = setting(
         False,
         meaning="Whether a restore may run as a superuser. The code in a snapshot then runs as one.",
@@ -140,15 +152,51 @@ class Environment(Declared):
         right="some of snapshot, restore, undo, verify, check: snapshot,verify",
         otherwise="`allow` under `[bus]`",
     )
-    snapfleet_failpoints: str | None = setting(
+    encryption_recipients: Recipients | None = setting(
         None,
-        meaning="For fault tests only: the folder that says where a worker started with `--failpoints` dies. Any other process refuses to start while it is set.",
-        right="nothing",
+        meaning="As `recipients` under `[encryption]`, with commas between them.",
+        right=A_RECIPIENT,
+        otherwise="`recipients` under `[encryption]`",
+    )
+    encryption_name_key_file: str | None = setting(
+        None,
+        meaning="As `name_key_file` under `[encryption]`; a relative path starts at the working folder.",
+        right="the path of a file",
+        otherwise="`name_key_file` under `[encryption]`",
+    )
+    encryption_identity_files: Paths | None = setting(
+        None,
+        meaning="As `identity_files` under `[encryption]`, with commas between them: for hosts that restore, beside a file that all share.",
+        right="paths of files",
+        otherwise="`identity_files` under `[encryption]`",
+    )
+    signing_key_file: str | None = setting(
+        None,
+        meaning="As `key_file` under `[signing]`.",
+        right="the path of a file",
+        otherwise="`key_file` under `[signing]`",
+    )
+    signing_public_keys: PublicKeys | None = setting(
+        None,
+        meaning="As `public_keys` under `[signing]`, with commas between them.",
+        right=A_PUBLIC_KEY,
+        otherwise="`public_keys` under `[signing]`",
+    )
+    signing_required: bool | None = setting(
+        None,
+        meaning="As `required` under `[signing]`.",
+        right="true or false",
+        otherwise="`required` under `[signing]`",
     )
     heartbeat_file: str | None = setting(
         None,
         meaning="A file that this worker, beat or bus touches while it is well, each its own: a healthcheck looks at its age, which costs no process.",
         right="the path of a file in a folder that exists",
+    )
+    snapfleet_failpoints: str | None = setting(
+        None,
+        meaning="For fault tests only: the folder that says where a worker started with `--failpoints` dies. Any other process refuses to start while it is set.",
+        right="nothing",
     )
 
 

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import Misconfigured
-from shared.settings.environment import A_DSN
+from shared.settings.environment import A_DSN, A_PUBLIC_KEY, A_RECIPIENT
 from shared.settings.fields import Declared, setting
 from shared.settings.values import (
     Bucket,
     Duration,
     Interval,
     Name,
+    Paths,
     Prefix,
+    PublicKeys,
+    Recipients,
     SecretFile,
     Size,
     Variable,
@@ -144,6 +147,11 @@ class DeclaredDatabase(Declared):
         meaning="Whether the database, its snapshots and what jobs left behind are looked over once a day: `snapfleet check`.",
         right="daily or never",
     )
+    restore_objective: Duration = setting(
+        "5m",
+        meaning="How long a restore of it may take: an alert tells where restores have shown that it takes longer.",
+        right="a number and a unit s, m, h or d: 5m",
+    )
     part_size: Size = setting(
         "64MiB",
         meaning="How much of a large table is one unit of work.",
@@ -184,6 +192,47 @@ class Bus(Declared):
     )
 
 
+class DeclaredEncryption(Declared):
+    """For whom snapshots are encrypted, and with what they are opened."""
+
+    recipients: Recipients = setting(
+        (),
+        meaning="age public keys. Each alone opens what is stored from now on: name the fleet's own, and one whose identity lies in a safe. Without any, nothing is encrypted.",
+        right=f'a list of {A_RECIPIENT}: ["age1…", "age1…"]',
+    )
+    name_key_file: SecretFile | None = setting(
+        None,
+        meaning="The file of the key that chunks are named with: what they hold can then not be told, or guessed, from their names. The same for every process that takes snapshots. A relative path starts at the configuration file.",
+        right="the path of a file of 64 hex digits",
+        otherwise="required with `recipients`",
+    )
+    identity_files: Paths = setting(
+        (),
+        meaning="Files of age identities: only for processes that restore, prove or plan it. Those of retired keys too, as long as snapshots need them.",
+        right='a list of paths: ["secrets/identity.txt"]',
+    )
+
+
+class DeclaredSigning(Declared):
+    """With what manifests are signed, and whose signatures count."""
+
+    key_file: SecretFile | None = setting(
+        None,
+        meaning="The file of the Ed25519 private key: only for processes that take or prune snapshots.",
+        right="the path of a file in PEM, without a passphrase",
+    )
+    public_keys: PublicKeys = setting(
+        (),
+        meaning="Ed25519 public keys whose signatures count; that of `key_file` does in any case.",
+        right=f"a list of {A_PUBLIC_KEY}",
+    )
+    required: bool = setting(
+        False,
+        meaning="Whether a snapshot is refused that nobody known has signed, or named in the signed list beside them.",
+        right="true or false",
+    )
+
+
 class File(Declared):
     """The whole file."""
 
@@ -220,6 +269,16 @@ class File(Declared):
         Bus(),
         meaning="What the event bus allows and keeps.",
         right='a table: { allow = ["snapshot", "verify"] }',
+    )
+    encryption: DeclaredEncryption = setting(
+        DeclaredEncryption(),
+        meaning="For whom snapshots are encrypted, and with what they are opened: [encryption.md](encryption.md).",
+        right='a table: { recipients = ["age1…"], name_key_file = "secrets/name.key" }',
+    )
+    signing: DeclaredSigning = setting(
+        DeclaredSigning(),
+        meaning="With what manifests are signed, and whose signatures count.",
+        right='a table: { key_file = "secrets/signing.pem", required = true }',
     )
     databases: tuple[DeclaredDatabase, ...] = setting(
         (),

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from shared.domain.database import Database
 from shared.domain.events import Ask
+from shared.domain.keys import NO_KEYS, Keys
 from shared.errors import Misconfigured
 from shared.settings import files, targets
 from shared.settings.fields import first_of
@@ -33,6 +34,7 @@ class Values(TypedDict):
     restore_as_superuser: bool
     allow_old_tools: bool
     targets: Mapping[str, str]
+    keys: Keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +53,18 @@ class Settings:
     worker_concurrency: int
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["auto", "json", "console"]
+    metrics_host: str
     restore_as_superuser: bool
     allow_old_tools: bool = False
     targets: Mapping[str, SecretStr] = field(default_factory=dict)
     """URLs of other servers to restore into, by the names of the variables that hold them."""
+    keys: Keys = NO_KEYS
     bus_allow: frozenset[Ask]
     """What may be asked for over the event bus."""
     bus_keep_events: int
-    failpoints: Path | None = None
     heartbeat_file: Path | None = None
     """What a process touches while it is well."""
+    failpoints: Path | None = None
     """Where fault tests say what is to fail; None unless the process was started for them."""
 
     @classmethod
@@ -88,6 +92,7 @@ class Settings:
         catalog_url, redis_url = sources.catalog_url(databases), sources.redis_url()
         folder, pg_bin_dir = sources.snapshot_folder(), sources.pg_bin_dir()
         other_servers = targets.read(environ, sources.problems)
+        found_keys = sources.keys()
         if sources.problems or catalog_url is None or redis_url is None:
             raise first_of(sources.problems)
         return cls(
@@ -102,14 +107,16 @@ class Settings:
             worker_concurrency=said.worker_concurrency,
             log_level=said.log_level,
             log_format=said.log_format,
+            metrics_host=said.metrics_host,
             restore_as_superuser=said.restore_as_superuser,
             bus_allow=sources.bus_allow(),
             bus_keep_events=sources.file.bus.keep_events,
             allow_old_tools=said.allow_old_tools,
             targets=other_servers,
+            keys=found_keys,
+            heartbeat_file=None if said.heartbeat_file is None else cwd / said.heartbeat_file,
             failpoints=None if said.snapfleet_failpoints is None else cwd / said.snapfleet_failpoints,
         )
-            heartbeat_file=None if said.heartbeat_file is None else cwd / said.heartbeat_file,
 
     def values(self) -> Values:
         """What `shared.operations.composition.compose` takes."""
@@ -125,4 +132,5 @@ class Settings:
             restore_as_superuser=self.restore_as_superuser,
             allow_old_tools=self.allow_old_tools,
             targets={name: url.get_secret_value() for name, url in self.targets.items()},
+            keys=self.keys,
         )

@@ -13,11 +13,12 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from shared.domain.database import Database
 from shared.domain.events import Ask
+from shared.domain.keys import NO_KEYS, Keys
 from shared.domain.proof import Assertion, Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import DEFAULT_EVERY, Cron, Every, Schedule, phase_of
 from shared.errors import Misconfigured
-from shared.settings import dsn, environment, file
+from shared.settings import dsn, environment, file, keys
 from shared.settings.environment import A_DSN, A_REDIS_URL, Environment
 from shared.settings.fields import first_of, misconfigurations, secret_fault
 from shared.settings.file import DeclaredDatabase, File, Keep
@@ -108,6 +109,12 @@ class Sources:
         said = self.environment.bus_allow
         return frozenset(Ask(each) for each in (self.file.bus.allow if said is None else said))
 
+    def keys(self) -> Keys:
+        """None of them, and a problem, where one cannot be read."""
+        with self._collected():
+            return keys.read(self.environment, self.file, cwd=self.cwd, folder=self.folder)
+        return NO_KEYS
+
     def snapshot_folder(self) -> Path | None:
         """Absolute, and no file; it need not exist yet."""
         found: Path | None = None
@@ -192,6 +199,7 @@ class Sources:
             digests=Digests(declared.digests),
             assertions=tuple(self._assertion(declared, path) for path in declared.assertions),
             checked_daily=declared.check == "daily",
+            restore_objective=declared.restore_objective,
         )
 
     def _verify_url(self, declared: DeclaredDatabase) -> str | None:

@@ -108,6 +108,29 @@ def _asks(value: object) -> object:
     return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
 
 
+def _recipient(text: str) -> str:
+    if text.upper().startswith("AGE-SECRET-KEY-"):
+        raise ValueError("this is an identity, which is secret: its recipient is wanted")
+    if not re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", text):
+        raise ValueError(f"{text!r} is no age public key")
+    return text
+
+
+def _public_key(text: str) -> str:
+    if "PRIVATE" in text:
+        raise ValueError("this is a private key: its public half is wanted")
+    if not re.fullmatch(r"MCowBQYDK2VwAyEA[A-Za-z0-9+/]{43}=", text):
+        raise ValueError(f"{text!r} is no Ed25519 public key")
+    return text
+
+
+def _listed(value: object) -> object:
+    """From a variable, where commas stand between them; empty ones left out."""
+    if not isinstance(value, str):
+        return value
+    return tuple(each.strip() for each in value.split(",") if each.strip())
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -130,5 +153,8 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 Asks = Annotated[
     tuple[Literal["snapshot", "restore", "undo", "verify", "check"], ...], BeforeValidator(_asks)
 ]
+Recipients = Annotated[tuple[Annotated[str, AfterValidator(_recipient)], ...], BeforeValidator(_listed)]
+PublicKeys = Annotated[tuple[Annotated[str, AfterValidator(_public_key)], ...], BeforeValidator(_listed)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]
