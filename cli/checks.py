@@ -69,8 +69,7 @@ def submit(fleet: Fleet, name: str, *, apply: str | None = None) -> Job:
         kind=JobKind.CHECK,
         database=name,
         request=checking.request(apply=apply),
-        # A plan is carried out once, however often that is asked for.
-        idempotency_key=f"fix:{apply}" if apply else job_id,
+        idempotency_key=tidying.key_of(apply) if apply else job_id,
     )
     accepted = requests.submit(fleet, new, by=me())
     if not accepted.rung:
@@ -115,6 +114,7 @@ def offer(job: Job) -> None:
 def tidy(fleet: Fleet, plan: str, *, as_json: bool) -> None:
     planned = requests.find_job(fleet, plan)
     tidying.planned(fleet, planned.id, database=planned.database)
+    tidying.refuse_spent(fleet, planned.id)
     job = submit(fleet, planned.database, apply=planned.id)
     report = watching.to_its_end(fleet, job.id)
     if as_json:

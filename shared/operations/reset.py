@@ -115,7 +115,7 @@ def create(run: StepRun) -> Outcome:
         failpoints.reach("reset.intended")
         for leftover in databases.side_databases(session, run.job.id):
             run.check()
-            databases.drop(session, leftover)
+            source.drop(dsn, session, leftover)
         run.check()
         databases.create(session, made, like=like, owner=properties.owner)
         failpoints.reach("reset.created")

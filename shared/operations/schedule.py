@@ -16,10 +16,9 @@ from shared.domain.job import JobKind, NewJob
 from shared.domain.schedule import Every
 from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
-from shared.operations import auditing, check, dispatch, standing
+from shared.operations import auditing, check, dispatch, source, standing
 from shared.operations.fleet import Fleet
 from shared.operations.requests import snapshot_request
-from shared.operations.source import maintenance
 from shared.postgres import databases
 
 log = structlog.get_logger(__name__)
@@ -137,10 +136,11 @@ def housekeeping(fleet: Fleet) -> None:
             log.warning("parked_database_unknown", database=parked.database, name=parked.parked_name)
             continue
         try:
-            with maintenance(fleet.dsn(parked.database), "snapfleet:housekeeping") as session:
+            dsn = fleet.dsn(parked.database)
+            with source.maintenance(dsn, "snapfleet:housekeeping") as session:
                 # By its oid: the name could by now be another's.
                 if databases.oid_of(session, parked.parked_name) == parked.parked_oid:
-                    databases.drop(session, parked.parked_name)
+                    source.drop(dsn, session, parked.parked_name)
             with fleet.catalog.transaction() as tx:
                 tx.parked.dropped(parked.job_id)
         except SnapfleetError as exc:

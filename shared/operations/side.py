@@ -77,7 +77,7 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
     with source.taken_over(dsn, run.name) as session:
         for leftover in databases.side_databases(session, run.job.id):
             run.check()
-            source.drop_side(dsn, session, leftover)
+            source.drop(dsn, session, leftover)
         tools = source.choose_tools(run.fleet, dsn, session)
         run.check()
         databases.create(session, side, like=manifest.source, owner=manifest.properties.owner)
@@ -232,7 +232,7 @@ def undo_create(run: StepRun) -> None:
     with source.taken_over(dsn, run.name) as session:
         for side in databases.side_databases(session, run.job.id):
             run.check()
-            source.drop_side(dsn, session, side)
+            source.drop(dsn, session, side)
             failpoints.reach("side.dropped")
     with run.fenced() as tx:
         tx.parts.clear(run.job.id)

@@ -43,13 +43,31 @@ def taken_over(dsn: Dsn, name: str) -> Generator[Session]:
         yield session
 
 
-def drop_side(dsn: Dsn, session: Session, side: str) -> None:
-    """Drop a side database, and first what a superuser's restore may have put into it: subscriptions."""
-    if subscriptions.is_subscribed(session, side):
-        name = session.info.parameter_status("application_name") or ""
-        with connected(dsn.for_database(side), application_name=name) as inside:
+def drop(dsn: Dsn, session: Session, name: str) -> None:
+    """Drop a side or parked database, and first the subscriptions in it: with one, it is dropped for nobody.
+
+    A superuser's restore has put them there, or they were the live one's when it was parked. Their publishers
+    are not told: what they keep for a live one of the same name must stay.
+    """
+    databases.refuse_foreign(name)
+    if subscriptions.is_subscribed(session, name):
+        log.warning("subscriptions_forgotten", dropped=name)
+        with entered(dsn, session, name) as inside:
             subscriptions.forget(inside)
-    databases.drop(session, side)
+    databases.drop(session, name)
+
+
+@contextmanager
+def entered(dsn: Dsn, session: Session, name: str) -> Generator[Session]:
+    """A session in a database of ours, and nobody else in it: not even who applies a subscription there."""
+    databases.allow(session, name, allowed=True)
+    try:
+        said = session.info.parameter_status("application_name") or ""
+        with connected(dsn.for_database(name), application_name=said) as inside:
+            databases.allow(session, name, allowed=False)
+            yield inside
+    finally:
+        databases.allow(session, name, allowed=False)
 
 
 def choose_tools(fleet: Fleet, dsn: Dsn, session: Session) -> Tools:

@@ -25,7 +25,7 @@ from shared.operations.inventory import Inventory
 from shared.operations.prune import BATCH
 from shared.operations.remains import Remains
 from shared.operations.saga import Outcome, StepRun
-from shared.postgres import backends, databases
+from shared.postgres import backends
 from shared.postgres.dsn import Dsn
 
 log = structlog.get_logger(__name__)
@@ -108,6 +108,20 @@ def planned(fleet: Fleet, check_id: str, *, database: str) -> Sequence[Fix]:
 AGAIN = "look again: snapfleet check --fix"
 
 
+def key_of(check_id: str) -> str:
+    """The idempotency key of a job that fixes: what a check has found is fixed once, however often that is asked for."""
+    return f"fix:{check_id}"
+
+
+def refuse_spent(fleet: Fleet, check_id: str) -> None:
+    """Refused where fixing what this check has found was tried, and came to nothing."""
+    with fleet.catalog.transaction() as tx:
+        job = tx.jobs.by_key(key_of(check_id))
+    if job is not None and job.state.is_final and job.state is not JobState.SUCCEEDED:
+        why = (job.error or {}).get("message") or f"the job was {job.state}"
+        raise Refused(f"the plan of check {check_id} is spent: {why}", code="plan_spent", hint=AGAIN)
+
+
 def fixes_in(result: Mapping[str, Any]) -> tuple[Fix, ...]:
     """What a check has found fixable."""
     return parse(result.get("fixes", []), tuple[Fix, ...])
@@ -165,7 +179,7 @@ def remove_left(
         for name in what.side_databases:
             if ("side_database", name) in wanted:
                 run.check()
-                databases.drop(session, name)
+                source.drop(dsn, session, name)
                 count(removed, "side_database")
 
 

@@ -123,10 +123,14 @@ def may_use(session: Session, tablespace: str) -> bool:
     return usable
 
 
-def drop(session: Session, name: str) -> None:
-    """Drop one of our own databases, with whoever is in it; nothing happens when it is gone."""
+def refuse_foreign(name: str) -> None:
     if not name.startswith(OURS):
         raise Refused(f"{name!r} is not one of ours to drop", code="not_ours")
+
+
+def drop(session: Session, name: str) -> None:
+    """Drop one of our own databases, with whoever is in it; nothing happens when it is gone."""
+    refuse_foreign(name)
     query = "select datistemplate as is_template from pg_catalog.pg_database where datname = %s"
     found = session.execute(query, [name]).fetchone()
     if found is not None:

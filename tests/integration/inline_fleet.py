@@ -139,10 +139,10 @@ class InlineFleet:
         with self.fleet.catalog.transaction() as tx:
             return [job for job in tx.jobs.listing() if not job.state.is_final]
 
-    def run(self, kind: JobKind, request: dict[str, Any]) -> Job:
+    def run(self, kind: JobKind, request: dict[str, Any], *, key: str | None = None) -> Job:
         """A job of any kind, at its end."""
         job_id = str(uuid.uuid4())
-        new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
+        new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=key or job_id)
         requests.submit(self.fleet, new, by=TESTER)
         return self.to_its_end(job_id)
 
