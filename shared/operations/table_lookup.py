@@ -18,6 +18,16 @@ from shared.postgres.tools import Tools
 
 BESIDE = "bring the whole database back beside the live one, and take it from there: --to NAME"
 
+LISTED_AS = {
+    b"VIEW ": "a view",
+    b"MATERIALIZED VIEW ": "a materialized view",
+    b"FOREIGN TABLE ": "a foreign table",
+    b"SEQUENCE ": "a sequence",
+    b"INDEX ": "an index",
+    b"TYPE ": "a type",
+}
+"""How the list of an archive begins an entry that has a name like a table's."""
+
 
 def one_table(session: Session, wanted: TableName) -> Relation:
     """The one table of this name in a restored schema."""
@@ -25,20 +35,43 @@ def one_table(session: Session, wanted: TableName) -> Relation:
     if not found:
         raise NotFound(f"the snapshot has no table {wanted}", code="table_unknown")
     if len(found) > 1:
-        raise Refused(
-            f"the snapshot has more than one {wanted}: {', '.join(spelt(each) for each in found)}",
-            code="table_ambiguous",
-            hint="name it with its schema",
-        )
+        raise ambiguous(wanted, [spelt(each) for each in found])
     [relation] = found
     if relation.relkind not in moving.HAS_ROWS:
-        raise Refused(
-            f"{spelt(relation)} is {moving.KINDS.get(relation.relkind, 'no table')}:"
-            " only tables are brought back on their own",
-            code="not_a_table",
-            hint=BESIDE,
-        )
+        raise not_a_table(spelt(relation), moving.KINDS.get(relation.relkind, "no table"))
     return relation
+
+
+def ambiguous(wanted: TableName, meant: Sequence[str]) -> Refused:
+    return Refused(
+        f"the snapshot has more than one {wanted}: {', '.join(meant)}",
+        code="table_ambiguous",
+        hint="name it with its schema",
+    )
+
+
+def not_a_table(name: str, kind: str) -> Refused:
+    return Refused(
+        f"{name} is {kind}: only tables are brought back on their own", code="not_a_table", hint=BESIDE
+    )
+
+
+def refuse_unclear(manifest: Manifest, wanted: Sequence[WantedTable]) -> None:
+    """Refused where it is not clear which table is meant, or one is meant twice; as far as the manifest tells."""
+    meant = list[tuple[str, str]]()
+    for each in wanted:
+        fits = [(t.schema, t.name) for t in manifest.tables if is_meant(each.table, t.schema, t.name)]
+        if len(fits) > 1:
+            raise ambiguous(
+                each.table, [str(TableName(schema=schema, name=name)) for schema, name in sorted(fits)]
+            )
+        meant += fits
+    if len(set(meant)) < len(meant):
+        raise twice()
+
+
+def twice() -> Refused:
+    return Refused("one table is asked for twice", code="table_twice", hint="name each table once")
 
 
 def spelt(relation: Relation) -> str:
@@ -53,7 +86,8 @@ def refuse_unknown(
     *,
     check: Callable[[], None],
 ) -> None:
-    """NotFound for a table that the snapshot does not have, with the names that look like it.
+    """NotFound for a table that the snapshot does not have, with the names that look like it; Refused for what
+    is no table.
 
     The manifest names tables with rows of their own. What is not among them may still be a partitioned
     table, so the archive's list, at its very beginning, has the last word.
@@ -66,7 +100,11 @@ def refuse_unknown(
         return
     listed = list_of(fleet, manifest, tools, check=check)
     for table in unsure:
-        if not any(could_be(entry, table, manifest.source.encoding) for entry in listed):
+        entries_of_it = [entry for entry in listed if could_be(entry, table, manifest.source.encoding)]
+        kinds = [kind_of(entry) for entry in entries_of_it]
+        if kinds and None not in kinds:
+            raise not_a_table(str(table), str(kinds[0]))
+        if not entries_of_it:
             close = alike(table, names)
             raise NotFound(
                 f"snapshot {manifest.id} has no table {table}",
@@ -104,6 +142,11 @@ def could_be(entry: Entry, table: TableName, encoding: str) -> bool:
     schema = "" if table.schema is None else f" {table.schema}"
     spelling = f"{schema} {table.name} ".translate({10: " ", 13: " "}).encode()
     return b"TABLE ATTACH" not in entry.what and spelling in entry.what
+
+
+def kind_of(entry: Entry) -> str | None:
+    """In words, where an entry defines something else than a table; None where it may be one."""
+    return next((kind for begins, kind in LISTED_AS.items() if entry.what.startswith(begins)), None)
 
 
 def list_of(fleet: Fleet, manifest: Manifest, tools: Tools, *, check: Callable[[], None]) -> Sequence[Entry]:

@@ -63,6 +63,7 @@ def plan(run: StepRun) -> Outcome:
     dsn = run.fleet.dsn(run.job.database)
     with source.maintenance(dsn, run.name) as session:
         tools = source.choose_tools(run.fleet, dsn, session)
+    table_lookup.refuse_unclear(manifest, asked_for(run.job))
     table_lookup.refuse_unknown(run.fleet, manifest, tools, asked_for(run.job), check=run.check)
     look(
         run.fleet,
@@ -110,10 +111,13 @@ def preview(
     they are not, the job does that.
     """
     manifest = side.manifest_of(fleet, snapshot_id)
+    table_lookup.refuse_unclear(manifest, wanted)
     known = tuple(table_lookup.with_schema(manifest, each) for each in wanted)
     dsn = fleet.dsn(database)
+    tools: Tools | None = None
     with source.maintenance(dsn, APPLICATION) as session, suppress(Refused):
         tools = source.choose_tools(fleet, dsn, session)
+    if tools is not None:
         table_lookup.refuse_unknown(fleet, manifest, tools, known, check=lambda: None)
     look(fleet, database, manifest, known, as_superuser=as_superuser, application_name=APPLICATION)
     return known
@@ -135,7 +139,7 @@ def roots(session: Session, wanted: Sequence[WantedTable]) -> tuple[Relation, ..
     """The tables that were asked for, in the side database; Refused or NotFound where one is no such table."""
     found = tuple(table_lookup.one_table(session, each.table) for each in wanted)
     if len({root.oid for root in found}) < len(found):
-        raise Refused("one table is asked for twice", code="table_twice", hint="name each table once")
+        raise table_lookup.twice()
     return found
 
 

@@ -16,7 +16,7 @@ from shared.operations import requests, tables
 from shared.storage.folder import FolderStorage
 from tests.actors import TESTER
 from tests.integration.conftest import Inline
-from tests.integration.inline_fleet import NAME, InlineFleet, refused
+from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_round_trip import fill, succeeded
 
 Maker = Callable[..., str]
@@ -217,39 +217,6 @@ def test_hostile_names_are_taken_letter_for_letter(database: Maker, inline: Inli
     assert rows(url, 'select count(*) from "we""ird"."--file=x"') == [(2,)]
     long = succeeded(bring(fleet, ('"tab"', "x" * 63))).result["tables"]
     assert long[0]["to"] == "x" * 63
-
-
-def test_what_is_no_such_table_is_refused_before_anything_is_made(database: Maker, inline: Inline) -> None:
-    url = database()
-    fill(url, SHOP + "; create table orders (a int)")
-    fleet = inline(url)
-    succeeded(fleet.snapshot())
-    before = relations(url)
-    refused(bring(fleet, "shop.order"), "table_unknown", "shop.order")
-    refused(bring(fleet, "shop.seen"), "not_a_table", "shop.seen is a view")
-    refused(bring(fleet, "orders"), "table_ambiguous", "public.orders, shop.orders")
-    refused(bring(fleet, ("shop.orders", "customer")), "name_taken", "shop.customer")
-    refused(bring(fleet, ("shop.orders", "a"), ("shop.item", "a")), "name_taken", "a")
-    refused(bring(fleet, "shop.item", ("item", "b")), "table_twice", "twice")
-    assert relations(url) == before
-    assert side_databases(url) == []
-
-
-def test_a_live_database_that_lacks_what_a_table_needs_is_told_so(database: Maker, inline: Inline) -> None:
-    url = database()
-    fill(url, SHOP)
-    fleet = inline(url)
-    succeeded(fleet.snapshot())
-    fill(url, "drop table shop.orders cascade; drop type shop.mood; drop function shop.double")
-    refused(bring(fleet, "shop.orders"), "needs_missing", "type shop.mood", "function shop.double(integer)")
-    fill(
-        url,
-        "create type shop.mood as enum ('bad'); create function shop.double(int) returns int language sql immutable as 'select 2'",
-    )
-    refused(bring(fleet, "shop.orders"), "tables_do_not_fit", "invalid input value for enum shop.mood")
-    fill(url, "drop schema shop cascade")
-    refused(bring(fleet, "shop.orders"), "needs_missing", "no schema shop")
-    assert side_databases(url) == []
 
 
 class Counting(FolderStorage):
