@@ -131,6 +131,9 @@ def housekeeping(fleet: Fleet) -> None:
         tx.outbox.trim(older_than=OUTBOX_KEPT)
         tx.inbox.trim(older_than=INBOX_KEPT)
         expired = tx.parked.expired()
+        head = tx.audit.head()
+    # A log is kept elsewhere: so it tells later whether the audit's end was cut off, or all of it written anew.
+    log.info("audit_head", seq=head.seq, hash=head.hash)
     for parked in expired:
         if parked.database not in fleet.databases:
             log.warning("parked_database_unknown", database=parked.database, name=parked.parked_name)
