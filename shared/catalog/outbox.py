@@ -79,6 +79,11 @@ class Outbox:
         found = self._db.execute(statement("quiet_jobs"), {"for_": for_})
         return [(str(row.id), row.last_told) for row in found]
 
+    def told_of(self, jobs: Mapping[str, int], *, limit: int) -> Sequence[Told]:
+        """What was told of each of these jobs after a sequence number of its database, in order."""
+        values = {"jobs": list(jobs), "afters": list(jobs.values()), "limit": limit}
+        return [told(row) for row in self._db.execute(statement("told_of"), values).mappings()]
+
     def waiting(self) -> int:
         """How many are not published yet."""
         query = select(func.count()).where(OUTBOX.c.published_at.is_(None))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
+
+PLAN_DIGITS = 24
 
 
 def new_snapshot_id(now: datetime, random: uuid.UUID) -> str:
@@ -22,3 +27,9 @@ def moment_of(given: str) -> datetime | None:
         return datetime.strptime(given.partition("-")[0], "%Y%m%dT%H%M%S%z")
     except ValueError:
         return None
+
+
+def plan_id(what: str, facts: Iterable[str | bool | None]) -> str:
+    """Of a look at these facts: who looks again and sees the same gets the same id."""
+    text = json.dumps([what, *facts])
+    return hashlib.sha256(text.encode()).hexdigest()[:PLAN_DIGITS]

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from shared.domain.ids import plan_id
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import Misconfigured
 
@@ -71,6 +72,11 @@ class Plan:
     def remove(self) -> tuple[str, ...]:
         """The ids of those that go, oldest first: cut short, it has removed what is missed least."""
         return tuple(verdict.snapshot_id for verdict in reversed(self.verdicts) if not verdict.keep)
+
+    @property
+    def id(self) -> str:
+        """The same for as long as the same ones go."""
+        return plan_id("prune", self.remove)
 
 
 def plan(

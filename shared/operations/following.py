@@ -7,10 +7,12 @@ a message that was lost is rung again within seconds, not at beat's next tick.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from shared.catalog.catalog import Transaction
+from shared.domain.events import Told
 from shared.domain.job import SAGAS, Job
 from shared.errors import NotFound, Unreachable
 from shared.operations import dispatch
@@ -20,6 +22,8 @@ LOOK_EVERY = timedelta(milliseconds=200)
 REAP_EVERY = timedelta(seconds=5)
 # How long the catalog may be away, as in a restart of its server, before following gives up.
 PATIENCE = timedelta(seconds=60)
+MOST_TOLD = 1000
+"""Events in one look; those that are left are in the next."""
 # Before this much time has passed a rate says nothing.
 _SETTLING_SECONDS = 0.5
 
@@ -96,14 +100,47 @@ class _Pace:
         return (done_bytes - self._began[1]) / seconds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A job at one moment, and what was told of it since a place in its database's sequence."""
+
+    progress: Progress
+    told: tuple[Told, ...]
+    is_all: bool
+    """False where more was told: the next look has it."""
+
+
+def hear(fleet: Fleet, places: Mapping[str, int]) -> Mapping[str, Heard]:
+    """One look at many jobs, by their ids, each with what was told of it after its place.
+
+    A job that has ended by then has had its last event told: the job is looked at first.
+    """
+    with fleet.catalog.transaction() as tx:
+        jobs = {job_id: job for job_id in places if (job := tx.jobs.get(job_id)) is not None}
+        seen = {job_id: _progress(tx, job, _Pace(time.monotonic)) for job_id, job in jobs.items()}
+        told = tx.outbox.told_of(places, limit=MOST_TOLD)
+    return {
+        job_id: Heard(
+            progress=progress,
+            told=tuple(each for each in told if each.job_id == job_id),
+            is_all=len(told) < MOST_TOLD,
+        )
+        for job_id, progress in seen.items()
+    }
+
+
 def _look(fleet: Fleet, job_id: str, pace: _Pace) -> Progress:
     with fleet.catalog.transaction() as tx:
         job = tx.jobs.get(job_id)
         if job is None:
             raise NotFound(f"no job {job_id}", code="job_unknown", hint="`snapfleet jobs` lists them")
-        if job.step not in {"copy", "safeguard", "load"} or job.state.is_final:
-            return Progress(job=job)
-        parts = tx.parts.progress(job_id)
+        return _progress(tx, job, pace)
+
+
+def _progress(tx: Transaction, job: Job, pace: _Pace) -> Progress:
+    if job.step not in {"copy", "safeguard", "load"} or job.state.is_final:
+        return Progress(job=job)
+    parts = tx.parts.progress(job.id)
     done_bytes = parts.done_bytes + int(job.progress.get("archive_bytes", 0))
     rate = pace.at(job, done_bytes)
     missing = parts.expected_bytes - parts.covered_bytes

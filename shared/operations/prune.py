@@ -19,6 +19,7 @@ from shared.domain.job import JobKind
 from shared.domain.proof import VerifyPolicy
 from shared.domain.retention import Plan
 from shared.domain.snapshot import SnapshotState
+from shared.operations import chain, deleting
 from shared.operations.fleet import Fleet
 from shared.operations.saga import Outcome, StepActions, StepRun
 
@@ -29,6 +30,11 @@ CHUNK_GRACE = timedelta(hours=24)
 whose next attempt will find it: it goes only when nobody has touched it for this long."""
 
 BATCH = 100
+
+
+def request(*, plan_id: str | None = None) -> dict[str, object]:
+    """What a prune by hand carries; with `plan_id` it removes what that plan said, or nothing."""
+    return {"after": None, "plan_id": plan_id}
 
 
 def plan(fleet: Fleet, database: str) -> Plan:
@@ -49,14 +55,17 @@ def plan(fleet: Fleet, database: str) -> Plan:
 
 def prune(run: StepRun) -> Outcome:
     name = run.job.database
-    decided = plan(run.fleet, name)
-    if decided.stopped is not None:
-        log.warning("prune_stopped", why=decided.stopped)
-        return Outcome(result={"removed": [], "deleted_chunks": 0, "stopped": decided.stopped})
+    run.fleet.repository.signing.refuse_unable("what is deleted")
+    remove, stopped = removable(run)
+    if stopped is not None:
+        log.warning("prune_stopped", why=stopped)
+        return Outcome(result={"removed": [], "deleted_chunks": 0, "stopped": stopped})
     run.check()
     with run.fenced() as tx:
-        tx.snapshots.hide(decided.remove)
+        tx.snapshots.hide(remove)
     failpoints.reach("prune.hidden")
+    # Before the first manifest goes: what the signed list names and nobody finds was deleted by somebody else.
+    chain.write(run.fleet, name)
     for snapshot_id in hidden(run.fleet, name):
         run.check()
         run.fleet.repository.delete_manifest(name, snapshot_id)
@@ -66,15 +75,61 @@ def prune(run: StepRun) -> Outcome:
             tx.snapshots.bury(snapshot_id)
         failpoints.reach("prune.buried")
         log.info("snapshot_deleted", snapshot=snapshot_id)
+    if run.job.request.get("delete"):
+        deleting.refuse_kept(run.fleet, str(run.job.request["snapshot_id"]))
+    delete_uncounted(run)
     delete_widowed(run)
-    deleted = delete_dead_chunks(run)
-    return Outcome(result={"removed": list(decided.remove), "deleted_chunks": deleted, "stopped": None})
+    deleted, freed_bytes = delete_dead_chunks(run)
+    return Outcome(
+        result={
+            "removed": list(remove),
+            "deleted_chunks": deleted,
+            "freed_bytes": freed_bytes,
+            "stopped": None,
+        }
+    )
+
+
+def removable(run: StepRun) -> tuple[Sequence[str], str | None]:
+    """What this job removes, or why it removes nothing. Refused where that is not what was planned.
+
+    A second run goes on with what the first one was about to remove.
+    """
+    asked, begun = run.job.request, run.data("prune").get("remove")
+    if begun is not None:
+        return begun, None
+    plan_id = asked.get("plan_id")
+    if asked.get("delete"):
+        planned = deleting.plan(run.fleet, str(asked["snapshot_id"]))
+        deleting.refuse(planned, plan_id=str(plan_id))
+        remove: tuple[str, ...] = (planned.snapshot.id,)
+    else:
+        decided = plan(run.fleet, run.job.database)
+        if decided.stopped is not None:
+            return (), decided.stopped
+        if plan_id is not None:
+            deleting.refuse_changed(str(plan_id), decided.id)
+        remove = decided.remove
+    if plan_id is not None:
+        run.record(remove=list(remove))
+    return remove, None
 
 
 def hidden(fleet: Fleet, database: str) -> Sequence[str]:
     """What is really hidden now: a snapshot that was pinned or held a moment ago is not."""
     with fleet.catalog.transaction() as tx:
         return tx.snapshots.being_deleted(database)
+
+
+def delete_uncounted(run: StepRun) -> None:
+    """Manifests of snapshots that failed after all: whoever wrote them may have had no right to delete."""
+    name = run.job.database
+    for snapshot_id in run.fleet.repository.manifests(name):
+        with run.fleet.catalog.transaction() as tx:
+            snapshot = tx.snapshots.get(snapshot_id)
+        if snapshot is not None and snapshot.state is SnapshotState.FAILED:
+            run.check()
+            run.fleet.repository.delete_manifest(name, snapshot_id)
 
 
 def delete_widowed(run: StepRun) -> None:
@@ -88,12 +143,13 @@ def delete_widowed(run: StepRun) -> None:
             run.fleet.repository.delete_standing(name, snapshot_id)
 
 
-def delete_dead_chunks(run: StepRun) -> int:
+def delete_dead_chunks(run: StepRun) -> tuple[int, int]:
+    """How many went, and how many stored bytes with them; those of a run that died before are not counted."""
     name = run.job.database
     with run.fenced() as tx:
         dead = iter(tx.chunks.mark_dead(name, grace=CHUNK_GRACE))
     failpoints.reach("prune.marked")
-    deleted = 0
+    deleted, freed_bytes = 0, 0
     while batch := list(islice(dead, BATCH)):
         run.check()
         # Locked until the rows are gone: a copy that wants one of these waits, and then stores it anew.
@@ -102,11 +158,11 @@ def delete_dead_chunks(run: StepRun) -> int:
                 run.check()
                 run.fleet.repository.delete_chunk(name, sha256)
                 failpoints.reach("prune.chunk_deleted")
-                tx.chunks.forget(name, [sha256])
+                freed_bytes += tx.chunks.forget(name, [sha256])
                 deleted += 1
         failpoints.reach("prune.chunks_forgotten")
         run.report(deleted_chunks=deleted)
-    return deleted
+    return deleted, freed_bytes
 
 
 STEPS = {(JobKind.PRUNE, "prune"): StepActions(do=prune)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,9 +81,9 @@ def now(fleet: Fleet) -> datetime:
         return tx.jobs.now()
 
 
-def databases(fleet: Fleet) -> tuple[DatabaseReport, ...]:
-    """Every configured database, by name."""
-    names = sorted(fleet.databases)
+def databases(fleet: Fleet, only: Collection[str] | None = None) -> tuple[DatabaseReport, ...]:
+    """Every configured database, or these, by name."""
+    names = sorted(fleet.databases if only is None else only)
     holders = lock_holders(fleet, names)
     with fleet.catalog.transaction() as tx:
         moment = tx.jobs.now()
@@ -123,7 +123,10 @@ def lock_holders(fleet: Fleet, names: Sequence[str]) -> Mapping[str, str | None]
 
 def job(fleet: Fleet, job_id: str) -> JobReport:
     """A job by its id or the beginning of it, with its steps. NotFound, or Refused where several match."""
-    found = requests.find_job(fleet, job_id)
+    return job_report(fleet, requests.find_job(fleet, job_id))
+
+
+def job_report(fleet: Fleet, found: Job) -> JobReport:
     with fleet.catalog.transaction() as tx:
         parts = tx.parts.progress(found.id)
         parked_by = found.request["restore_job"] if found.kind is JobKind.UNDO else found.id
@@ -150,7 +153,10 @@ def snapshots(fleet: Fleet, database: str | None) -> Sequence[Snapshot]:
 
 def snapshot(fleet: Fleet, snapshot_id: str) -> SnapshotReport:
     """A snapshot by its id or the beginning of it. NotFound, or Refused where several match."""
-    found = requests.find_snapshot(fleet, snapshot_id)
+    return snapshot_report(fleet, requests.find_snapshot(fleet, snapshot_id))
+
+
+def snapshot_report(fleet: Fleet, found: Snapshot) -> SnapshotReport:
     with fleet.catalog.transaction() as tx:
         return SnapshotReport(
             snapshot=found,

@@ -1,0 +1,76 @@
+"""Lists in pages: each goes on right behind the last row of the one before, whatever was added meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, tuple_
+
+from shared.catalog.models import JobRow, SnapshotRow, table
+from shared.catalog.rows import to_job, to_snapshot
+from shared.catalog.snapshots import HIDDEN
+from shared.domain.job import Job, JobKind, JobState
+from shared.domain.snapshot import Snapshot, SnapshotState
+
+JOB = table(JobRow)
+SNAPSHOT = table(SnapshotRow)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlace:
+    """Where a job stands among the others."""
+
+    created_at: datetime
+    id: str
+
+    @classmethod
+    def of(cls, job: Job) -> JobPlace:
+        return cls(created_at=job.created_at, id=job.id)
+
+
+class Pages:
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    def snapshots(
+        self,
+        database: str,
+        *,
+        limit: int,
+        state: SnapshotState | None = None,
+        before: int | None = None,
+    ) -> Sequence[Snapshot]:
+        """The newest first, older than the sequence number `before`; hidden ones only by their state."""
+        query = select(SNAPSHOT).where(SNAPSHOT.c.database == database)
+        if state is None:
+            query = query.where(SNAPSHOT.c.state.not_in(HIDDEN))
+        else:
+            query = query.where(SNAPSHOT.c.state == state)
+        if before is not None:
+            query = query.where(SNAPSHOT.c.sequence < before)
+        query = query.order_by(SNAPSHOT.c.sequence.desc()).limit(limit)
+        return [to_snapshot(row) for row in self._db.execute(query).mappings()]
+
+    def jobs(
+        self,
+        *,
+        limit: int,
+        databases: Collection[str] | None = None,
+        kind: JobKind | None = None,
+        state: JobState | None = None,
+        before: JobPlace | None = None,
+    ) -> Sequence[Job]:
+        """The newest first, of these databases or of all, asked for before the one at `before`."""
+        query = select(JOB)
+        if databases is not None:
+            query = query.where(JOB.c.database.in_(sorted(databases)))
+        if kind is not None:
+            query = query.where(JOB.c.kind == kind)
+        if state is not None:
+            query = query.where(JOB.c.state == state)
+        if before is not None:
+            query = query.where(tuple_(JOB.c.created_at, JOB.c.id) < (before.created_at, before.id))
+        query = query.order_by(JOB.c.created_at.desc(), JOB.c.id.desc()).limit(limit)
+        return [to_job(row) for row in self._db.execute(query).mappings()]
