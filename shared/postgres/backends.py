@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.postgres.session import Session
+from shared.postgres.session import Session, as_logged_in, statement
 
 NAMED = "^snapfleet:[0-9a-f]{8}-[0-9a-f]{4}:[0-9]+$"
 """Their names, as a regular expression of PostgreSQL: a job is known by the beginning of its id."""
@@ -32,20 +32,17 @@ class Backend:
 
 
 def of_jobs(session: Session) -> tuple[Backend, ...]:
-    """Those of our own role in this cluster."""
-    query = """
-        select pid, application_name, backend_start as started_at,
-               coalesce(starts_with(state, 'idle'), false) as is_idle
-          from pg_catalog.pg_stat_activity
-         where usename = current_user and application_name ~ %s and pid <> pg_catalog.pg_backend_pid()
-         order by pid"""
-    return tuple(Backend(**r) for r in session.execute(query, [NAMED]))
+    """Those in this cluster that our role may end."""
+    with as_logged_in(session):
+        rows = session.execute(statement("job_backends").encode(), {"named": NAMED}).fetchall()
+    return tuple(Backend(**row) for row in rows)
 
 
 def end_idle(session: Session, backend: Backend) -> None:
     """End this very session if it is still idle, and wait for that."""
-    session.execute(
-        "select pg_catalog.pg_terminate_backend(pid, 5000) from pg_catalog.pg_stat_activity"
-        " where pid = %s and backend_start = %s and application_name = %s and starts_with(state, 'idle')",
-        [backend.pid, backend.started_at, backend.application_name],
-    )
+    with as_logged_in(session):
+        session.execute(
+            "select pg_catalog.pg_terminate_backend(pid, 5000) from pg_catalog.pg_stat_activity"
+            " where pid = %s and backend_start = %s and application_name = %s and starts_with(state, 'idle')",
+            [backend.pid, backend.started_at, backend.application_name],
+        )

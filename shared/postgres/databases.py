@@ -21,7 +21,7 @@ from shared import failpoints
 from shared.domain.manifest import Grant, Properties, Source
 from shared.errors import Busy, NotFound, Refused
 from shared.postgres import inspection
-from shared.postgres.session import Session
+from shared.postgres.session import Session, as_logged_in, statement
 
 log = structlog.get_logger(__name__)
 
@@ -364,12 +364,8 @@ def end_superseded(session: Session, application_name: str) -> None:
     `application_name` is ours: `snapfleet:<job>:<epoch>`.
     """
     job, _, epoch = application_name.rpartition(":")
-    session.execute(
-        "select pg_catalog.pg_terminate_backend(pid, 10000) from pg_catalog.pg_stat_activity"
-        " where usename = current_user and case when starts_with(application_name, %s)"
-        " then split_part(application_name, ':', 3)::bigint < %s::bigint end",
-        [f"{job}:", epoch],
-    )
+    with as_logged_in(session):
+        session.execute(statement("end_superseded").encode(), {"job": f"{job}:", "epoch": epoch})
 
 
 def cut(session: Session, name: str, *, but: int = 0) -> None:

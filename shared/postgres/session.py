@@ -49,6 +49,14 @@ def connected(dsn: Dsn, *, application_name: str) -> Generator[Session]:
 
 
 @contextmanager
+def as_logged_in(session: Session) -> Generator[None]:
+    """Ask as the role that has logged in, whatever role it takes on by itself: it sees and ends its own sessions."""
+    with session.transaction():
+        session.execute("set local role none")
+        yield
+
+
+@contextmanager
 def consistent(session: Session) -> Generator[None]:
     """One read-only transaction that sees one moment from first to last."""
     session.execute("begin isolation level repeatable read, read only")
