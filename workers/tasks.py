@@ -10,6 +10,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from celery import Celery, Task
 from celery.exceptions import Ignore
 
@@ -17,8 +18,21 @@ from shared.broker.doorbell import hand_task, rollback_task, step_task
 from shared.broker.timetable import CANARY_TASK, HOUSEKEEPING_TASK, TICK_TASK
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import CONTROL_QUEUE, SAGAS, JobKind
+from shared.errors import SnapfleetError
 from shared.operations import health, saga, schedule, steps
 from workers.resources import Resources
+
+log = structlog.get_logger(__name__)
+
+
+class FleetTask(Task[Any, Any]):
+    """Says in one line why it failed. What nobody foresaw is left to Celery, which adds the traceback."""
+
+    throws = (SnapfleetError, saga.Told)
+
+    def on_failure(self, exc: Exception, *_: Any, **__: Any) -> None:
+        if isinstance(exc, SnapfleetError):
+            log.warning("task_failed", task=self.name, code=exc.code, error=exc.message)
 
 
 def register(app: Celery, resources: Resources) -> None:
@@ -33,7 +47,7 @@ def register(app: Celery, resources: Resources) -> None:
 
 
 def register_step(app: Celery, resources: Resources, name: str) -> None:
-    @app.task(name=name, bind=True)
+    @app.task(name=name, base=FleetTask, bind=True)
     def run_step(_task: Task[Any, Any], job_id: str, epoch: int, seq: int) -> None:
         if not saga.run_step(steps.STEPS, job_id, epoch=epoch, seq=seq, fleet=resources.fleet):
             raise Ignore
@@ -41,27 +55,27 @@ def register_step(app: Celery, resources: Resources, name: str) -> None:
 
 def register_rollback(app: Celery, resources: Resources, name: str) -> None:
     # Bound: an unbound errback may be run inside the worker's main process.
-    @app.task(name=name, bind=True)
+    @app.task(name=name, base=FleetTask, bind=True)
     def roll_back(_task: Task[Any, Any], job_id: str, epoch: int) -> None:
         saga.roll_back(steps.STEPS, job_id, epoch=epoch, fleet=resources.fleet)
 
 
 def register_hand(app: Celery, resources: Resources, kind: JobKind) -> None:
-    @app.task(name=hand_task(kind), bind=True)
+    @app.task(name=hand_task(kind), base=FleetTask, bind=True)
     def take_parts(_task: Task[Any, Any], job_id: str, epoch: int) -> None:
         steps.help_out(job_id, epoch=epoch, fleet=resources.fleet)
 
 
 def register_duties(app: Celery, resources: Resources) -> None:
-    @app.task(name=TICK_TASK, bind=True)
+    @app.task(name=TICK_TASK, base=FleetTask, bind=True)
     def tick(_task: Task[Any, Any]) -> None:
         schedule.tick(resources.fleet, new_job_id=new_id, new_snapshot_id=snapshot_id_at)
 
-    @app.task(name=HOUSEKEEPING_TASK, bind=True)
+    @app.task(name=HOUSEKEEPING_TASK, base=FleetTask, bind=True)
     def housekeeping(_task: Task[Any, Any]) -> None:
         schedule.housekeeping(resources.fleet)
 
-    @app.task(name=CANARY_TASK, bind=True)
+    @app.task(name=CANARY_TASK, base=FleetTask, bind=True)
     def canary(_task: Task[Any, Any]) -> None:
         health.sing(resources.fleet, queue=CONTROL_QUEUE)
 

@@ -47,6 +47,10 @@ class StartOver(Exception):
         self.step = step
 
 
+class Told(Exception):
+    """Ends a message whose failure is written down and logged already: nothing is left to be said of it."""
+
+
 class StepRun:
     """One run of one step: what its `do` or `undo` may use."""
 
@@ -180,7 +184,7 @@ Steps = Mapping[tuple[JobKind, str], StepActions]
 def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -> bool:
     """Run one step if it is this message's turn; False where it was not, and nothing must follow.
 
-    Raises the step's error when the job turns round, so that the message's errback undoes it.
+    Raises Told when the job turns round, so that the message's errback undoes it.
     """
     taken_at = time.monotonic()
     with fleet.catalog.transaction() as tx:
@@ -217,7 +221,7 @@ def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -
             raise
         except Exception as exc:
             if turn(run, exc) is JobState.ROLLING_BACK:
-                raise
+                raise Told(name) from exc
             return False
         log.info("step_finished", seconds=round(time.monotonic() - taken_at, 3))
     if job.state.is_final:
@@ -257,7 +261,10 @@ def turn(run: StepRun, exc: Exception) -> JobState | None:
         # Whoever took over has cut its session off, most likely: no failure of this job.
         log.warning("step_superseded", epoch=run.job.epoch, code=error.code)
         return None
-    log.warning("step_failed", code=error.code, error=error.message, state=job.state, exc_info=exc)
+    say = log.error if error is not exc else log.warning
+    # What we raise ourselves says all there is to say; what nobody foresaw is looked for in the code.
+    where = exc if error is not exc else None
+    say("step_failed", code=error.code, error=error.message, state=job.state, exc_info=where)
     return job.state
 
 
@@ -273,7 +280,7 @@ def as_error(exc: Exception) -> SnapfleetError:
 def roll_back(steps: Steps, job_id: str, *, epoch: int, fleet: Fleet) -> bool:
     """Undo every started step, last first; False where it was not this message's turn.
 
-    Never given up: a failure is written down, backed off, and the reaper rings again.
+    Never given up: a failure is written down, backed off, and the reaper rings again. Raises Told then.
     """
     taken_at = time.monotonic()
     with fleet.catalog.transaction() as tx:
@@ -297,7 +304,7 @@ def roll_back(steps: Steps, job_id: str, *, epoch: int, fleet: Fleet) -> bool:
             return False
         except Exception as exc:
             turn(run, exc)
-            raise
+            raise Told("rollback") from exc
         log.warning("rollback_finished", state=job.state)
     dispatch.start_waiting(fleet, job.database)
     return True

@@ -168,7 +168,7 @@ class InlineFleet:
                     self.before(job, name)
                     if not saga.run_step(steps.STEPS, job.id, epoch=job.epoch, seq=seq, fleet=self.fleet):
                         break
-            except Exception:  # noqa: BLE001 - whatever it was stands in the job's row; the errback undoes
+            except saga.Told:  # it stands in the job's row; the errback undoes
                 self._roll_back(job)
 
     def let_time_pass(self) -> None:
@@ -179,7 +179,7 @@ class InlineFleet:
         dispatch.reap(self.fleet)
 
     def _roll_back(self, job: Job) -> None:
-        with suppress(Exception):  # written down in its row, and tried again by the reaper
+        with suppress(saga.Told):  # written down in its row, and tried again by the reaper
             saga.roll_back(steps.STEPS, job.id, epoch=job.epoch, fleet=self.fleet)
 
 

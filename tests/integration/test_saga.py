@@ -151,7 +151,7 @@ class Driver:
                 try:
                     if not self.step(job, seq):
                         return
-                except (Unreachable, Refused, ZeroDivisionError):
+                except saga.Told:
                     self.roll_back(job)
                     return
 
@@ -170,7 +170,7 @@ class Driver:
         return saga.run_step(self.script.steps, job.id, epoch=job.epoch, seq=seq, fleet=self.fleet)
 
     def roll_back(self, job: Job) -> None:
-        with suppress(Unreachable, ZeroDivisionError):
+        with suppress(saga.Told):
             saga.roll_back(self.script.steps, job.id, epoch=job.epoch, fleet=self.fleet)
 
 

@@ -182,7 +182,7 @@ class Machine(RuleBasedStateMachine):
         """How many steps were done; None where the chain has ended."""
         fleet, actions = self.world.fleet, self.world.acts.steps
         if job.state is JobState.ROLLING_BACK:
-            with suppress(Exception):  # written down in its row, and tried again by the reaper
+            with suppress(saga.Told):  # written down in its row, and tried again by the reaper
                 saga.roll_back(actions, job.id, epoch=job.epoch, fleet=fleet)
             return None
         chain = job.remaining[position : position + steps]
@@ -190,8 +190,8 @@ class Machine(RuleBasedStateMachine):
             try:
                 if not saga.run_step(actions, job.id, epoch=job.epoch, seq=seq, fleet=fleet):
                     return None
-            except Exception:  # noqa: BLE001 - the errback that travels with the chain
-                with suppress(Exception):
+            except saga.Told:  # the errback that travels with the chain
+                with suppress(saga.Told):
                     saga.roll_back(actions, job.id, epoch=job.epoch, fleet=fleet)
                 return None
         for seq, _ in chain[-1:]:
