@@ -24,6 +24,8 @@ from shared.domain import tokens
 from shared.domain.access import Principal
 from shared.errors import Busy, Refused
 
+REQUESTS_PER_MINUTE = 6_000
+FAILURES_PER_MINUTE = 60
 HOUR_SECONDS = 3600.0
 MOST_KNOWN = 10_000
 
@@ -68,8 +70,8 @@ class Rates:
     def __init__(
         self,
         *,
-        requests_per_minute: int,
-        failures_per_minute: int,
+        requests_per_minute: int = REQUESTS_PER_MINUTE,
+        failures_per_minute: int = FAILURES_PER_MINUTE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._requests = Counter(requests_per_minute)

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from cli import (
+    api,
     audits,
     bootstrapping,
     bus,
@@ -23,13 +24,14 @@ from cli import (
     embedding,
     emergency,
     exits,
+    exporting,
     guarding,
     jobs,
     output,
     restores,
     snapshots,
-)
     tokens,
+)
 from shared import logs
 from shared.errors import SnapfleetError
 
@@ -80,11 +82,12 @@ ORDER = (
     "catalog",
     "adopt",
     "bus",
+    "api",
     "dead-letters",
-    "demo",
     "token",
     "audit",
     "exporter",
+    "demo",
     "up",
 )
 
@@ -97,9 +100,9 @@ def make_app() -> typer.Typer:
     app.add_typer(jobs.app, name="job")
     app.add_typer(catalog.app, name="catalog")
     app.add_typer(dead_letters.app, name="dead-letters")
-    app.command()(databases.migrate)
     app.add_typer(tokens.app, name="token")
     app.add_typer(audits.app, name="audit")
+    app.command()(databases.migrate)
     app.command()(databases.databases)
     app.command()(databases.prune)
     app.command()(restores.restore)
@@ -111,6 +114,8 @@ def make_app() -> typer.Typer:
     app.command()(catalog.adopt)
     app.command()(jobs.jobs)
     app.command()(bus.bus)
+    app.command()(api.api)
+    app.command()(exporting.exporter)
     app.command()(embedding.demo)
     app.command()(embedding.up)
     return app

@@ -17,22 +17,24 @@ from shared.catalog.canaries import Canaries
 from shared.catalog.chunks import Chunks
 from shared.catalog.inbox import Inbox
 from shared.catalog.jobs import Jobs
+from shared.catalog.measures import Measures
 from shared.catalog.outbox import Outbox
+from shared.catalog.pages import Pages
 from shared.catalog.parked import ParkedDatabases
 from shared.catalog.parts import Parts
 from shared.catalog.readings import Readings
 from shared.catalog.schedules import Schedules
 from shared.catalog.snapshots import Snapshots
 from shared.catalog.standings import Standings
+from shared.catalog.tokens import Tokens
 from shared.catalog.verifications import Verifications
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
-from shared.catalog.tokens import Tokens
 
 PATIENCE = timedelta(seconds=60)
 MIGRATE_HINT = "run `snapfleet migrate` with the same CATALOG_URL"
-
-
 REBUILD_HINT = "if it was lost: `snapfleet catalog rebuild` makes it anew from the repository"
+
+
 class Transaction:
     """Everything that one transaction can read and change; gone when it ends."""
 
@@ -40,6 +42,7 @@ class Transaction:
         self.jobs = Jobs(connection)
         self.parts = Parts(connection)
         self.snapshots = Snapshots(connection)
+        self.pages = Pages(connection)
         self.chunks = Chunks(connection)
         self.schedules = Schedules(connection)
         self.parked = ParkedDatabases(connection)
@@ -47,12 +50,13 @@ class Transaction:
         self.inbox = Inbox(connection)
         self.verifications = Verifications(connection)
         self.standings = Standings(connection)
-        self.readings = Readings(connection)
-        self.canaries = Canaries(connection)
-
-
         self.tokens = Tokens(connection)
         self.audit = Audit(connection)
+        self.readings = Readings(connection)
+        self.canaries = Canaries(connection)
+        self.measures = Measures(connection)
+
+
 class Catalog:
     """Our own database. Open one per process, after any fork."""
 
@@ -86,8 +90,8 @@ class Catalog:
         self._engine.dispose()
 
 
-def connect(url: str, *, patience: timedelta = PATIENCE) -> Catalog:
-    """The catalog at a libpq URL or key=value DSN. Connects when it is first used.
+def connect(url: str, *, patience: timedelta = PATIENCE, connections: int = 2) -> Catalog:
+    """The catalog at a libpq URL or key=value DSN. Connects when it is first used, and keeps so many connections.
 
     A transaction in which its owner does nothing for `patience` is ended by the server: a worker that was
     paused in the middle of one must not keep a job's row locked against whoever takes over. What is reported
@@ -107,7 +111,7 @@ def connect(url: str, *, patience: timedelta = PATIENCE) -> Catalog:
     engine = create_engine(
         "postgresql+psycopg://",
         creator=open_connection,
-        pool_size=2,
+        pool_size=connections,
         max_overflow=8,
         pool_pre_ping=True,
         pool_recycle=1800,

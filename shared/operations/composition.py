@@ -40,6 +40,7 @@ def compose(
     allow_old_tools: bool,
     targets: Mapping[str, str],
     keys: Keys = NO_KEYS,
+    catalog_connections: int = 2,
 ) -> Fleet:
     """Everything that operations need. Connects to nothing yet.
 
@@ -53,7 +54,7 @@ def compose(
     for url in targets.values():
         Dsn.parse(url)
     return Fleet(
-        catalog=catalog.connect(catalog_url),
+        catalog=catalog.connect(catalog_url, connections=catalog_connections),
         repository=Repository(
             open_storage(bucket=bucket, prefix=prefix, folder=folder),
             encryption=Encryption.of(keys),

@@ -10,6 +10,7 @@ from shared.settings import targets
 from shared.settings.environment import A_DSN, Environment
 from shared.settings.fields import About, Declared, fields_of
 from shared.settings.file import Bus, DeclaredDatabase, DeclaredEncryption, DeclaredSigning, File, Keep
+from shared.settings.serving import DeclaredApi
 
 INTRODUCTION = """\
 # Configuration
@@ -85,6 +86,7 @@ def document() -> list[SettingDoc]:
         *_section("Each `[[databases]]` of the file", DeclaredDatabase),
         *_section("`keep` of a database", Keep),
         *_section("`[bus]` of the file", Bus),
+        *_section("`[api]` of the file", DeclaredApi),
         *_section("`[encryption]` of the file", DeclaredEncryption),
         *_section("`[signing]` of the file", DeclaredSigning),
     ]
@@ -121,7 +123,7 @@ def _default(field: About) -> str:
         return field.otherwise
     if isinstance(field.default, Keep):
         return f"`{{ last = {field.default.last} }}`"
-    if isinstance(field.default, Bus | DeclaredEncryption | DeclaredSigning):
+    if isinstance(field.default, Bus | DeclaredApi | DeclaredEncryption | DeclaredSigning):
         return "as below"
     if isinstance(field.default, tuple):
         return f"`{json.dumps(field.default)}`"

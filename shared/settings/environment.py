@@ -8,11 +8,14 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from shared.settings.fields import Declared, about, setting
+from shared.settings.serving import A_HOST, A_PORT, A_PROXY, A_RATE, MOST_RATE
 from shared.settings.values import (
+    Addresses,
     Asks,
     Bucket,
     Dsn,
     Duration,
+    Host,
     LogFormat,
     LogLevel,
     Name,
@@ -151,6 +154,44 @@ class Environment(Declared):
         meaning="As `allow` under `[bus]`, with commas between them.",
         right="some of snapshot, restore, undo, verify, check: snapshot,verify",
         otherwise="`allow` under `[bus]`",
+    )
+    api_host: Host | None = setting(
+        None, meaning="As `host` under `[api]`.", right=A_HOST, otherwise="`host` under `[api]`"
+    )
+    api_port: Whole | None = setting(
+        None,
+        meaning="As `port` under `[api]`.",
+        right=A_PORT,
+        otherwise="`port` under `[api]`",
+        ge=0,
+        le=65_535,
+    )
+    api_anonymous: bool = setting(
+        False,
+        meaning="Whether the REST API grants everything to whoever comes without a token. It then refuses to start anywhere but on loopback: for a machine of one's own.",
+        right="true or false",
+    )
+    api_proxies: Addresses | None = setting(
+        None,
+        meaning="As `proxies` under `[api]`, with commas between them.",
+        right=A_PROXY,
+        otherwise="`proxies` under `[api]`",
+    )
+    api_requests_per_minute: Whole | None = setting(
+        None,
+        meaning="As `requests_per_minute` under `[api]`.",
+        right=A_RATE,
+        otherwise="`requests_per_minute` under `[api]`",
+        ge=1,
+        le=MOST_RATE,
+    )
+    api_failures_per_minute: Whole | None = setting(
+        None,
+        meaning="As `failures_per_minute` under `[api]`.",
+        right=A_RATE,
+        otherwise="`failures_per_minute` under `[api]`",
+        ge=1,
+        le=MOST_RATE,
     )
     encryption_recipients: Recipients | None = setting(
         None,

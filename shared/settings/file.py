@@ -10,6 +10,7 @@ from typing import Any, Literal
 from shared.errors import Misconfigured
 from shared.settings.environment import A_DSN, A_PUBLIC_KEY, A_RECIPIENT
 from shared.settings.fields import Declared, setting
+from shared.settings.serving import DeclaredApi
 from shared.settings.values import (
     Bucket,
     Duration,
@@ -279,6 +280,11 @@ class File(Declared):
         DeclaredSigning(),
         meaning="With what manifests are signed, and whose signatures count.",
         right='a table: { key_file = "secrets/signing.pem", required = true }',
+    )
+    api: DeclaredApi = setting(
+        DeclaredApi(),
+        meaning="Where the REST API listens, and how often one may ask.",
+        right='a table: { host = "127.0.0.1", port = 8400 }',
     )
     databases: tuple[DeclaredDatabase, ...] = setting(
         (),

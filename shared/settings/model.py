@@ -15,8 +15,9 @@ from shared.domain.database import Database
 from shared.domain.events import Ask
 from shared.domain.keys import NO_KEYS, Keys
 from shared.errors import Misconfigured
-from shared.settings import files, targets
+from shared.settings import files, serving, targets
 from shared.settings.fields import first_of
+from shared.settings.serving import ApiSettings
 from shared.settings.sources import Sources
 
 
@@ -62,6 +63,7 @@ class Settings:
     bus_allow: frozenset[Ask]
     """What may be asked for over the event bus."""
     bus_keep_events: int
+    api: ApiSettings
     heartbeat_file: Path | None = None
     """What a process touches while it is well."""
     failpoints: Path | None = None
@@ -111,6 +113,7 @@ class Settings:
             restore_as_superuser=said.restore_as_superuser,
             bus_allow=sources.bus_allow(),
             bus_keep_events=sources.file.bus.keep_events,
+            api=serving.merged(said, sources.file.api),
             allow_old_tools=said.allow_old_tools,
             targets=other_servers,
             keys=found_keys,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -131,6 +132,14 @@ def _listed(value: object) -> object:
     return tuple(each.strip() for each in value.split(",") if each.strip())
 
 
+def _addresses(value: object) -> object:
+    """A list, or a variable where commas stand between them."""
+    given = [each.strip() for each in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+        raise ValueError(f"{value!r} is no list of addresses")
+    return tuple(str(ipaddress.ip_address(each)) for each in given if each)
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -156,5 +165,7 @@ Asks = Annotated[
 Recipients = Annotated[tuple[Annotated[str, AfterValidator(_recipient)], ...], BeforeValidator(_listed)]
 PublicKeys = Annotated[tuple[Annotated[str, AfterValidator(_public_key)], ...], BeforeValidator(_listed)]
 Paths = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Host = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9.:_-]{1,253}", "is no address and no name"))]
+Addresses = Annotated[tuple[str, ...], BeforeValidator(_addresses)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]

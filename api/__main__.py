@@ -1,0 +1,102 @@
+"""`python -m api`: answers the REST API. Run one or more, behind a proxy that knows TLS."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from datetime import UTC, datetime
+
+import structlog
+
+from api import serving
+from api.app import THREADS, create_app
+from api.context import Context
+from api.permissions import is_loopback
+from api.rates import Rates
+from api.serving import Closing
+from api.watching import Watch
+from shared import logs
+from shared.catalog.migration import check_migrated
+from shared.domain.access import Principal, Role
+from shared.domain.ids import new_snapshot_id
+from shared.errors import Misconfigured, SnapfleetError, Unreachable
+from shared.operations import access, following
+from shared.operations.composition import compose
+from shared.operations.fleet import Fleet
+from shared.operations.health import Readiness
+from shared.settings import Settings
+from shared.settings.serving import ApiSettings
+
+log = structlog.get_logger(__name__)
+
+ANONYMOUS = Principal(name="anonymous", role=Role.ADMIN)
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT, then answer what was asked; 1 with a clear line when it cannot go on."""
+    try:
+        settings = Settings.from_environment()
+        logs.configure(level=settings.log_level, style=settings.log_format)
+        refuse_strangers(settings.api)
+        fleet = compose(**settings.values(), catalog_connections=THREADS)
+        try:
+            serve(settings.api, fleet)
+        finally:
+            fleet.catalog.close()
+    except SnapfleetError as exc:
+        sys.stderr.write(f"error: {exc.message}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def refuse_strangers(settings: ApiSettings) -> None:
+    """Nobody from elsewhere may come without a token, and where somebody may, it is said loudly."""
+    if settings.anonymous and not is_loopback(settings.host):
+        raise Misconfigured(
+            f"API_ANONYMOUS: it is set, and {settings.host} is not loopback: anybody could delete everything",
+            code="anonymous_elsewhere",
+            hint="make tokens (`snapfleet token create`) and unset API_ANONYMOUS, or listen on 127.0.0.1",
+        )
+    if settings.anonymous:
+        log.warning("ANYBODY_ON_THIS_MACHINE_MAY_DO_EVERYTHING", setting="API_ANONYMOUS", host=settings.host)
+    elif not is_loopback(settings.host):
+        log.warning("tokens_travel_in_the_clear", host=settings.host, hint="put a proxy with TLS before it")
+
+
+def serve(settings: ApiSettings, fleet: Fleet) -> None:
+    try:
+        check_migrated(fleet.catalog)
+    except Unreachable as exc:
+        # It may come back before we would be started again; until then each request says so.
+        log.warning("catalog_away", code=exc.code)
+    closing = Closing()
+    app = create_app(make_context(settings, fleet, closing=closing))
+    listening = serving.listen(settings.host, settings.port)
+    host, port = listening.getsockname()[:2]
+    log.info("api_started", host=host, port=port)
+    serving.run(app, listening, closing=closing, proxies=settings.proxies)
+    log.info("api_stopped")
+
+
+def make_context(settings: ApiSettings, fleet: Fleet, *, closing: Closing) -> Context:
+    return Context(
+        fleet=fleet,
+        authenticate=lambda secret: access.authenticate(fleet, secret, datetime.now(UTC)),
+        rates=Rates(
+            requests_per_minute=settings.requests_per_minute,
+            failures_per_minute=settings.failures_per_minute,
+        ),
+        anonymous=ANONYMOUS if settings.anonymous else None,
+        watch=Watch(lambda places: following.hear(fleet, places)),
+        readiness=Readiness(fleet),
+        clock=lambda: datetime.now(UTC),
+        new_job_id=lambda: str(uuid.uuid4()),
+        new_snapshot_id=lambda now: new_snapshot_id(now, uuid.uuid4()),
+        is_closing=closing,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Many clients follow jobs; one task looks for all of them, so that none holds a thread or a connection.
+
+    subscription ─┐
+    subscription ─┼─► one look a tick, in one thread ─► what is new to each
+    subscription ─┘
+
+What a slow client has not taken yet is not looked for again: its place moves on only with what it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+
+from shared.errors import Busy, SnapfleetError
+from shared.operations.following import Heard
+
+log = structlog.get_logger(__name__)
+
+Look = Callable[[Mapping[str, int]], Mapping[str, Heard]]
+
+LOOK_EVERY = timedelta(milliseconds=500)
+MOST = 500
+"""Subscriptions at once; each costs an open connection of the server, and memory."""
+
+
+class Subscription:
+    """One client's view of one job, from a place in its database's sequence on."""
+
+    def __init__(self, job_id: str, *, after: int) -> None:
+        self.job_id, self.after = job_id, after
+        self._heard: Heard | None = None
+        self._is_new = asyncio.Event()
+
+    def hear(self, heard: Heard) -> None:
+        if self._heard is not None:
+            return
+        told = tuple(each for each in heard.told if (each.sequence or 0) > self.after)
+        self._heard = Heard(progress=heard.progress, told=told, is_all=heard.is_all)
+        self._is_new.set()
+
+    async def next(self, *, within: timedelta) -> Heard | None:
+        """What the next look has shown; None where there was no look in that time."""
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                await self._is_new.wait()
+        except TimeoutError:
+            return None
+        heard, self._heard = self._heard, None
+        self._is_new.clear()
+        if heard is not None:
+            self.after = max([self.after, *(each.sequence or 0 for each in heard.told)])
+        return heard
+
+
+class Watch:
+    """Looks while anybody is subscribed."""
+
+    def __init__(self, look: Look, *, every: timedelta = LOOK_EVERY, most: int = MOST) -> None:
+        self._look, self._every, self._most = look, every, most
+        self._subscriptions: set[Subscription] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._subscriptions)
+
+    @contextmanager
+    def subscribed(self, job_id: str, *, after: int) -> Generator[Subscription]:
+        """Inside it the subscription hears. Busy where too many are."""
+        if len(self._subscriptions) >= self._most:
+            raise Busy("too many clients follow jobs here", code="too_many_followers", hint="ask again later")
+        subscription = Subscription(job_id, after=after)
+        self._subscriptions.add(subscription)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+
+    async def _run(self) -> None:
+        while self._subscriptions:
+            await self._tick()
+            await asyncio.sleep(self._every.total_seconds())
+
+    async def _tick(self) -> None:
+        places: dict[str, int] = {}
+        for each in self._subscriptions:
+            places[each.job_id] = min(places.get(each.job_id, each.after), each.after)
+        try:
+            heard = await run_in_threadpool(self._look, places)
+        except (
+            SnapfleetError
+        ) as exc:  # its clients hear that nothing is new, and the next look may find it back
+            log.warning("watch_waits", code=exc.code)
+            return
+        for each in tuple(self._subscriptions):
+            if each.job_id in heard:
+                each.hear(heard[each.job_id])
