@@ -40,12 +40,17 @@ hypothesis.settings.load_profile("untimed")
 # What a crash of the machine could lose is no loss here.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 VALKEY_DATABASES = 16
+PROMETHEUS_TOOLS = ("prometheus", "promtool", "amtool")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs Debian's PostgreSQL 15, or Node, where it is not installed; the summary counts it."""
-    installed = {"postgres15": 15 in binaries.debian_bins(), "node": shutil.which("npm") is not None}
+    """Leave out what needs Debian's PostgreSQL 15 or Prometheus, or Node, where it is not installed; the summary counts it."""
+    installed = {
+        "postgres15": 15 in binaries.debian_bins(),
+        "node": shutil.which("npm") is not None,
+        "prometheus_tools": all(shutil.which(tool) for tool in PROMETHEUS_TOOLS),
+    }
     missing = {name for name, is_there in installed.items() if not is_there}
     left_out = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
     if not left_out:
@@ -57,6 +62,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def node() -> None:
     """Node and npm, as the machine has them."""
+
+
+@pytest.fixture(scope="session")
+def prometheus_tools() -> None:
+    """Prometheus, promtool and amtool, as the machine has them."""
 
 
 @pytest.fixture(scope="session")
