@@ -114,6 +114,7 @@ def make_app() -> typer.Typer:
     app.command()(catalog.adopt)
     app.command()(jobs.jobs)
     app.command()(bus.bus)
+    app.command()(exporting.exporter)
     app.command()(api.api)
     app.command()(exporting.exporter)
     app.command()(embedding.demo)

@@ -163,8 +163,10 @@ class Chunks:
         )
         return list(self._db.execute(query).scalars())
 
-    def forget(self, database: str, sha256s: Collection[str]) -> None:
-        self._db.execute(delete(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s))))
+    def forget(self, database: str, sha256s: Collection[str]) -> int:
+        """The stored bytes that go with them."""
+        gone = delete(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s)))
+        return sum(self._db.execute(gone.returning(CHUNK.c.stored_bytes)).scalars())
 
 
 def to_known(row: RowMapping) -> KnownChunk:

@@ -138,6 +138,7 @@ class JobRow(Base):
         ),
         Index("job_database_created_at_idx", "database", text("created_at desc")),
         Index("job_created_at_idx", text("created_at desc"), text("id desc")),
+        Index("job_finished_at_idx", "finished_at", postgresql_where=text("finished_at is not null")),
     )
 
 
@@ -325,6 +326,8 @@ class SlotRow(Base):
     due_at: Mapped[datetime] = mapped_column(primary_key=True)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
     """None: missed, because nobody was there to run it and a later one was due as well."""
+
+    __table_args__ = (Index("slot_missed_idx", "database", postgresql_where=text("job_id is null")),)
 
 
 class ParkedRow(Base):

@@ -39,3 +39,5 @@ class Database:
     """Of which rows a snapshot records the content, for its proofs to compare."""
     assertions: tuple[Assertion, ...] = ()
     checked_daily: bool = True
+    restore_objective: timedelta = timedelta(minutes=5)
+    """How long a restore may take; nothing but an alert comes of it."""

@@ -11,8 +11,10 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from hashlib import sha256
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -23,6 +25,8 @@ SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=366)
 DEFAULT_EVERY = timedelta(hours=6)
 MOST_MISSED = 1_000
+MOST_LOOKED_AT = 10_000
+WEEK = timedelta(days=8)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -100,6 +104,16 @@ def last_slot(every: Every, now: datetime) -> datetime:
     return _every_slot(every, _every_index(every, now))
 
 
+def longest_gap(schedule: Schedule, now: datetime) -> timedelta:
+    """The longest time between two slots that follow each other, within about a week of `now`.
+
+    What a snapshot's age is measured by: a schedule of working hours has nights and weekends.
+    """
+    if isinstance(schedule, Cron):
+        return _longest_cron_gap(schedule, now.astimezone(UTC).date())
+    return schedule.every
+
+
 def phase_of(name: str, every: timedelta) -> timedelta:
     """Where in its interval the database of this name is due: spread evenly, the same for ever."""
     return timedelta(seconds=int.from_bytes(sha256(name.encode()).digest()[:8]) % int(every.total_seconds()))
@@ -147,6 +161,16 @@ def _is_ever_due(expression: str) -> bool:
     except (CronSimError, StopIteration):
         return False
     return len(expression.split()) == 5  # noqa: PLR2004 -- cronsim takes a sixth field, seconds; we do not
+
+
+@lru_cache(maxsize=4096)
+def _longest_cron_gap(schedule: Cron, day: date) -> timedelta:
+    """Asked for often, and the same all day."""
+    begin = datetime.combine(day, time(tzinfo=UTC)) - WEEK
+    some = islice(_cron_slots(schedule, begin), MOST_LOOKED_AT)
+    few = list(islice(some, 3))
+    slots = [*few, *takewhile(lambda slot: slot < begin + 2 * WEEK, some)]
+    return max(later - earlier for earlier, later in pairwise(slots))
 
 
 def _newest_cron_slots(schedule: Cron, after: datetime, now: datetime) -> deque[datetime]:

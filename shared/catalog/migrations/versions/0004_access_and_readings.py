@@ -34,6 +34,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("queue", name=op.f("canary_pkey")),
     )
     op.add_column("job", sa.Column("request_digest", sa.Text(), nullable=True))
+    op.create_index(
+        "job_finished_at_idx", "job", ["finished_at"], postgresql_where=sa.text("finished_at is not null")
+    )
+    op.create_index("slot_missed_idx", "slot", ["database"], postgresql_where=sa.text("job_id is null"))
     op.create_index("job_created_at_idx", "job", [sa.text("created_at desc"), sa.text("id desc")])
     op.create_index(
         "snapshot_newest_verified_idx",
