@@ -116,6 +116,12 @@ class Chunks:
             query = query.where(one_of(only))
         return {row["sha256"]: to_known(row) for row in self._db.execute(query).mappings()}
 
+    def of_snapshot(self, snapshot_id: str) -> Sequence[Chunk]:
+        """As they are stored now, by name: what a manifest tells of them that nobody here can open."""
+        of_it = (USED.c.database == CHUNK.c.database) & (USED.c.sha256 == CHUNK.c.sha256)
+        query = select(CHUNK).join(USED, of_it).where(USED.c.snapshot_id == snapshot_id)
+        return [to_known(row).chunk for row in self._db.execute(query.order_by(CHUNK.c.sha256)).mappings()]
+
     def users(self, database: str, sha256: str) -> Sequence[str]:
         """Ids of the snapshots that need it, the oldest first."""
         query = select(USED.c.snapshot_id).where(USED.c.database == database, USED.c.sha256 == sha256)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Connection, func, insert, literal, literal_column, select, text, update
 
 from shared.catalog.models import SnapshotChunkRow, SnapshotRow, table
 from shared.catalog.rows import to_snapshot
@@ -23,6 +23,10 @@ FINGERPRINT: ColumnElement[str] = literal_column(
 )
 
 
+def fingerprint(marks: str) -> ColumnElement[str]:
+    return func.concat(FINGERPRINT, literal(marks))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unwritten:
     """A sealed snapshot as its row is now, and what tells whether the row has changed since."""
@@ -35,24 +39,35 @@ class Standings:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    def unwritten(self, database: str | None, *, limit: int) -> Sequence[str]:
-        """The ids of sealed snapshots of which the repository does not know what the catalog knows."""
-        query = select(SNAPSHOT.c.id).where(
-            SNAPSHOT.c.state == SnapshotState.SEALED, SNAPSHOT.c.standing_of.is_distinct_from(FINGERPRINT)
+    def take_turn(self, database: str) -> None:
+        """Whoever writes the list of this database's snapshots next waits until this transaction has ended."""
+        lock = text("select pg_advisory_xact_lock(hashtextextended('snapfleet chain ' || :database, 0))")
+        self._db.execute(lock, {"database": database})
+
+    def unwritten(self, database: str | None, *, limit: int, marks: str = "") -> Sequence[tuple[str, str]]:
+        """Ids and databases of sealed snapshots of which the repository does not know what the catalog knows.
+
+        `marks` are of the keys that it would be written with: with others it is to be written anew.
+        """
+        query = select(SNAPSHOT.c.id, SNAPSHOT.c.database).where(
+            SNAPSHOT.c.state == SnapshotState.SEALED,
+            SNAPSHOT.c.standing_of.is_distinct_from(fingerprint(marks)),
         )
         if database is not None:
             query = query.where(SNAPSHOT.c.database == database)
-        return list(self._db.execute(query.order_by(SNAPSHOT.c.id).limit(limit)).scalars())
+        rows = self._db.execute(query.order_by(SNAPSHOT.c.id).limit(limit))
+        return [(row.id, row.database) for row in rows]
 
-    def take(self, snapshot_id: str) -> Unwritten | None:
+    def take(self, snapshot_id: str, *, marks: str = "") -> Unwritten | None:
         """One of them, for this transaction alone to write; None where another does, or none is needed."""
         lock = text("select pg_try_advisory_xact_lock(hashtextextended('snapfleet standing ' || :id, 0))")
         if not self._db.execute(lock, {"id": snapshot_id}).scalar_one():
             return None
-        query = select(SNAPSHOT, FINGERPRINT.label("fingerprint")).where(
+        found = fingerprint(marks)
+        query = select(SNAPSHOT, found.label("fingerprint")).where(
             SNAPSHOT.c.id == snapshot_id,
             SNAPSHOT.c.state == SnapshotState.SEALED,
-            SNAPSHOT.c.standing_of.is_distinct_from(FINGERPRINT),
+            SNAPSHOT.c.standing_of.is_distinct_from(found),
         )
         row = self._db.execute(query).mappings().one_or_none()
         return Unwritten(snapshot=to_snapshot(row), fingerprint=row["fingerprint"]) if row else None

@@ -88,6 +88,11 @@ IN_THE_DATABASE: Mapping[str, Kind] = {
         means="nobody who uses the same URL gets in: no snapshot can be taken, and no application works",
         todo="see whether the server runs, and whether URL, password and pg_hba.conf are right",
     ),
+    "not_readable": Kind(
+        severity=Severity.ERROR,
+        means="no snapshot of the database can be taken: one without these would be no copy of it",
+        todo="let a superuser grant it: deploy/sql/source.sql has each grant that a snapshot needs",
+    ),
     "invalid_index": Kind(
         severity=Severity.WARNING,
         means="its creation broke off: no query uses it, every write pays for it, a unique one enforces nothing",
@@ -180,6 +185,51 @@ OF_SNAPSHOTS: Mapping[str, Kind] = {
         severity=Severity.ERROR,
         means="without its manifest this snapshot cannot be restored",
         todo="look in older versions or copies of the bucket; else take another snapshot",
+    ),
+    "manifest_replaced": Kind(
+        severity=Severity.ERROR,
+        means="somebody has written another manifest over it: a restore of it is refused",
+        todo="look in older versions or copies of the bucket, see who could write there, and take another snapshot",
+    ),
+    "manifest_reordered": Kind(
+        severity=Severity.ERROR,
+        means="what counts as the newest snapshot may be an older one",
+        todo="see who could write to the repository or the catalog; restore by id, not the newest",
+    ),
+    "signature_wrong": Kind(
+        severity=Severity.ERROR,
+        means="somebody has altered the manifest after it was signed: a restore of it is refused",
+        todo="look in older versions or copies of the bucket, see who could write there, and take another snapshot",
+    ),
+    "signature_missing": Kind(
+        severity=Severity.ERROR,
+        means="nobody known vouches for it, and signing.required says that somebody must: a restore is refused",
+        todo="give all workers that take snapshots signing.key_file; add keys that are missing to signing.public_keys",
+    ),
+    "chain_damaged": Kind(
+        severity=Severity.ERROR,
+        means="whether snapshots were removed behind our back cannot be told, and none is pruned",
+        todo="see who could write there; then move chain.json away: it is made anew of what the catalog knows",
+    ),
+    "chain_missing": Kind(
+        severity=Severity.WARNING,
+        means="a catalog that was lost could not tell which snapshots were removed behind our back",
+        todo="nothing: a worker that signs writes it within the hour; if it stays away, see who removes it",
+    ),
+    "keys_needed": Kind(
+        severity=Severity.INFO,
+        means="without the identity of one of these keys they are lost",
+        todo="keep the identities, one of them far from the fleet",
+    ),
+    "keys_retired": Kind(
+        severity=Severity.INFO,
+        means="new snapshots are encrypted for other keys: these need an identity that nothing else needs",
+        todo="keep those identities until retention has let these snapshots go",
+    ),
+    "identity_missing": Kind(
+        severity=Severity.WARNING,
+        means="this worker restores and proves, and could not do it with these",
+        todo="add the file of that identity to encryption.identity_files",
     ),
     "manifest_unknown": Kind(
         severity=Severity.WARNING,

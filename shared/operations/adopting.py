@@ -11,13 +11,23 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from shared.domain import manifest as manifests
+from shared.domain import cover
 from shared.domain.access import Actor
 from shared.domain.manifest import Chunk, Manifest
 from shared.domain.snapshot import SnapshotState
 from shared.errors import Damaged, NotFound, Refused
 from shared.operations.fleet import Fleet
-from shared.operations.rebuilding import BATCH, Entry, Found, enter_all, present, read, rebuild, recorded
+from shared.operations.rebuilding import (
+    BATCH,
+    OF_ONE,
+    Entry,
+    Found,
+    enter_all,
+    present,
+    read,
+    rebuild,
+    recorded,
+)
 from shared.storage.repository import Repository
 
 ATTEMPTS = 3
@@ -69,16 +79,13 @@ def adopt(
     yield from recorded(fleet, entries, action="repository.adopt", by=by, **details)
 
 
-def adopted(
-    fleet: Fleet, source: Repository, names: Mapping[str, str], report: Report
-) -> Iterator[Entry]:
+def adopted(fleet: Fleet, source: Repository, names: Mapping[str, str], report: Report) -> Iterator[Entry]:
     for each, into in names.items():
 
         def take_in(snapshot_id: str, each: str = each, into: str = into) -> Found:
-            found = renamed(read(source, each, snapshot_id), into)
+            found = renamed(fleet.repository, read(source, each, snapshot_id), into)
             copy(fleet, source, each, found.manifest, report)
-            fleet.repository.put_manifest_body(into, snapshot_id, found.body)
-            return found
+            return with_body(found, fleet.repository.put_manifest_body(into, snapshot_id, found.body))
 
         yield from enter_all(fleet, source, each, into=into, take_in=take_in)
 
@@ -114,17 +121,39 @@ def servers(repository: Repository, name: str, snapshot_ids: Iterator[str]) -> I
             manifest, _ = repository.read_manifest(name, snapshot_id)
         except (NotFound, Damaged):
             continue
+        except Refused as exc:
+            if exc.code not in OF_ONE:
+                raise
+            continue
         yield manifest.source.system_identifier
 
 
-def renamed(found: Found, into: str) -> Found:
-    """The same snapshot under another database's name. Under its own its manifest keeps its bytes."""
+def renamed(ours: Repository, found: Found, into: str) -> Found:
+    """The same snapshot under another database's name, signed anew. Under its own its manifest keeps its bytes.
+
+    Refused(keys_differ) of one that is encrypted for others than we encrypt for: its manifest would be for us, and
+    its chunks not.
+    """
     if found.manifest.database == into:
         return found
+    outline = cover.outline(found.body)
+    keys = () if outline is None else outline.keys
+    if keys and keys != ours.encryption.keys:
+        raise Refused(
+            f"it is encrypted for {' and '.join(keys)}, and here snapshots are encrypted for"
+            f" {' and '.join(ours.encryption.keys) or 'nobody'}",
+            code="keys_differ",
+            hint="adopt it under its own name",
+        )
     manifest = replace(found.manifest, database=into)
-    body = manifests.encode(manifest)
+    body = ours.encoded(manifest, previous=None, plain=not keys)
+    return with_body(replace(found, manifest=manifest), body)
+
+
+def with_body(found: Found, body: bytes) -> Found:
+    """The same with the bytes of its manifest as they are here."""
     sha256 = hashlib.sha256(body).hexdigest()
-    return Found(manifest=manifest, body=body, standing=replace(found.standing, manifest_sha256=sha256))
+    return replace(found, body=body, standing=replace(found.standing, manifest_sha256=sha256))
 
 
 def copy(fleet: Fleet, source: Repository, name: str, manifest: Manifest, report: Report) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from shared import failpoints
 from shared.domain.manifest import Chunk
 from shared.operations.fleet import Fleet
-from shared.storage import repository
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """A quarter of what the format allows: raw bytes and their frame stand in memory together."""
@@ -63,19 +62,19 @@ class ChunkStore:
     def store(self, raw: bytearray) -> Chunk:
         """Make sure the chunk is in storage; touched, so that retention leaves it for a day."""
         self._check()
-        sha256 = hashlib.sha256(raw).hexdigest()
+        sha256, repository = hashlib.sha256(raw).hexdigest(), self._fleet.repository
         with self._fleet.catalog.transaction() as tx:
-            known = tx.chunks.touch(self._database, sha256)
+            known = tx.chunks.touch(self._database, repository.encryption.name_of(sha256))
         if known is not None:
-            return known
-        sealed = repository.compress(raw, sha256=sha256, level=self._level)
+            return repository.known(known, sha256=sha256)
+        sealed = repository.seal(raw, sha256=sha256, level=self._level)
         with self._fleet.catalog.transaction() as tx:
             tx.chunks.intend(self._database, sealed.chunk)
         failpoints.reach("chunk.intended")
         self._check()
-        self._fleet.repository.put_chunk(self._database, sealed)
+        repository.put_chunk(self._database, sealed)
         failpoints.reach("chunk.put")
         with self._fleet.catalog.transaction() as tx:
-            tx.chunks.stored(self._database, sha256)
+            tx.chunks.stored(self._database, sealed.chunk.sha256)
         self.new_bytes += sealed.chunk.stored_bytes
         return sealed.chunk

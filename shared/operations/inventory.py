@@ -15,7 +15,8 @@ from shared.catalog.chunks import KnownChunk
 from shared.domain.findings import Finding, found
 from shared.domain.snapshot import Snapshot, SnapshotState
 from shared.domain.wording import counted
-from shared.errors import Damaged, NotFound, Permanent, SnapfleetError
+from shared.errors import NotFound, Permanent, SnapfleetError
+from shared.operations import trust
 from shared.operations.fleet import Fleet
 from shared.operations.prune import CHUNK_GRACE
 from shared.storage.base import Stat, Upload
@@ -25,6 +26,7 @@ FEW = 100
 """That many are named one by one; the others are counted."""
 
 CHUNK = re.compile(r"chunks/([0-9a-f]{2})/(\1[0-9a-f]{62})")
+CHAIN = "chain.json"
 OF_SNAPSHOT = re.compile(r"snapshots/([^/]+)/(manifest|standing)\.json")
 
 
@@ -59,6 +61,7 @@ def take(fleet: Fleet, database: str, *, now: datetime, check: Callable[[], None
     return Inventory(
         findings=(
             *of_manifests(fleet, database, stored, snapshots),
+            *trust.look(fleet, database, snapshots, stored.manifests, check=check),
             *of_chunks(fleet, database, stored, rows, check=check),
             *of_unknown(database, unknown, removable),
             *of_strange(stored),
@@ -81,7 +84,7 @@ def listed(fleet: Fleet, database: str, *, check: Callable[[], None]) -> Stored:
         elif match := OF_SNAPSHOT.fullmatch(name):
             if match[2] == "manifest":
                 result.manifests.add(match[1])
-        else:
+        elif name != CHAIN:
             result.strange.append(name)
     return result
 
@@ -94,7 +97,7 @@ def of_manifests(
         yield found("manifest_unknown", snapshot_id, f"snapshot {snapshot_id} is in the repository only")
     sealed = {s.id for s in snapshots if s.state is SnapshotState.SEALED}
     for snapshot_id in sorted(sealed - stored.manifests):
-        if is_sealed(fleet, snapshot_id) and not has_manifest(fleet, database, snapshot_id):
+        if is_sealed(fleet, snapshot_id) and not fleet.repository.has_manifest(database, snapshot_id):
             yield found("manifest_missing", snapshot_id, f"snapshot {snapshot_id} has no manifest any more")
 
 
@@ -103,16 +106,6 @@ def is_sealed(fleet: Fleet, snapshot_id: str) -> bool:
     with fleet.catalog.transaction() as tx:
         snapshot = tx.snapshots.get(snapshot_id)
     return snapshot is not None and snapshot.state is SnapshotState.SEALED
-
-
-def has_manifest(fleet: Fleet, database: str, snapshot_id: str) -> bool:
-    try:
-        fleet.repository.read_manifest(database, snapshot_id)
-    except NotFound:
-        return False
-    except Damaged:  # it is there, and proofs tell what is wrong with it
-        return True
-    return True
 
 
 def of_chunks(

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.domain import standing
+from shared.domain import chain, standing
 from shared.domain.access import Actor
+from shared.domain.chain import Chain
 from shared.domain.manifest import Chunk, Manifest
 from shared.domain.snapshot import Snapshot, SnapshotState
 from shared.domain.standing import Standing
@@ -21,13 +22,15 @@ from shared.errors import Damaged, NotFound, Refused
 from shared.operations import auditing
 from shared.operations.fleet import Fleet
 from shared.operations.standing import keep
-from shared.storage.repository import Repository
+from shared.storage.repository import Repository, manifest_key
 
 BATCH = 10_000
 """Chunks that are written down in one transaction."""
 
 
-OF_ONE = frozenset({"bad_key", "object_exists", "snapshot_elsewhere"})
+OF_ONE = frozenset(
+    {"bad_key", "object_exists", "snapshot_elsewhere", "identity_missing", "signature_missing", "keys_differ"}
+)
 """Refusals that are about one snapshot and not about all."""
 
 
@@ -133,7 +136,10 @@ def enter_all(
     made |= {id_: snapshot.created_at for id_, snapshot in known.items()}
     ours = sorted(known, key=lambda id_: known[id_].sequence)
     previous: str | None = None
-    for snapshot_id in standing.merged(ours, standing.in_order(new, made=made), made=made):
+    listed = list_of(repository, name)
+    yield from gone(into, listed, {*stored, *known})
+    ordered = chain.in_its_order(standing.in_order(new, made=made), listed)
+    for snapshot_id in standing.merged(ours, ordered, made=made):
         if snapshot_id in known:
             previous = snapshot_id
             if snapshot_id in stored:
@@ -143,6 +149,7 @@ def enter_all(
             continue
         try:
             refuse_elsewhere(fleet, snapshot_id)
+            refuse_replaced(repository, name, snapshot_id, listed)
             found = take_in(snapshot_id)
         except NotFound as exc:
             if exc.code == "object_missing":  # deleted: only what was known of it is left, if anything
@@ -161,6 +168,34 @@ def enter_all(
         previous = snapshot_id
         yield entry(into, snapshot_id, What.ADDED if added else What.KNOWN)
     keep(fleet, into)
+
+
+def list_of(repository: Repository, name: str) -> Chain:
+    """The signed list of a database's snapshots; an empty one where there is none, or nobody looks at signatures."""
+    found = repository.get_chain(name) if repository.signing.judges else None
+    return found or Chain(database=name, snapshots=())
+
+
+def gone(into: str, listed: Chain, here: Collection[str]) -> Iterator[Entry]:
+    """What the signed list names, and nobody finds: retention would have taken it off first."""
+    for link in listed.snapshots:
+        if link.id not in here:
+            why = "the signed list of snapshots names it, and there is nothing of it"
+            yield entry(into, link.id, What.LEFT_OUT, why, "look in older versions or copies of the bucket")
+
+
+def refuse_replaced(repository: Repository, name: str, snapshot_id: str, listed: Chain) -> None:
+    """Damaged where the signed list knows this snapshot by another manifest."""
+    wanted = listed.hashes.get(snapshot_id)
+    if wanted is None:
+        return
+    found = repository.storage.head(manifest_key(name, snapshot_id)).sha256
+    if found != wanted:
+        raise Damaged(
+            f"its manifest is not the one in the signed list of snapshots: its hash is {found}, not {wanted}",
+            code="manifest_replaced",
+            hint="look in older versions or copies of the bucket, and see who could write there",
+        )
 
 
 def refuse_elsewhere(fleet: Fleet, snapshot_id: str) -> None:
@@ -184,11 +219,16 @@ def compare(fleet: Fleet, known: Snapshot) -> Entry:
             fleet.repository.read_manifest(name, snapshot_id)
         except (NotFound, Damaged):
             return entry(name, snapshot_id, What.KNOWN)
+        except Refused as exc:
+            if exc.code not in OF_ONE:
+                raise
         return entry(name, snapshot_id, What.DIFFERS, f"it is {known.state} here, and its manifest is there")
     if known.state is SnapshotState.SEALED:
         try:
-            fleet.repository.get_manifest(name, snapshot_id, sha256=known.manifest_sha256)
-        except Damaged as exc:
+            fleet.repository.get_closed_manifest(name, snapshot_id, sha256=str(known.manifest_sha256))
+        except (Damaged, Refused) as exc:
+            if isinstance(exc, Refused) and exc.code not in OF_ONE:
+                raise
             return entry(name, snapshot_id, What.DIFFERS, exc.message)
     return entry(name, snapshot_id, What.KNOWN)
 

@@ -16,7 +16,7 @@ from shared.domain.job import JobKind, NewJob
 from shared.domain.schedule import Every
 from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
-from shared.operations import auditing, check, dispatch, source, standing
+from shared.operations import auditing, chain, check, dispatch, source, standing
 from shared.operations.fleet import Fleet
 from shared.operations.requests import snapshot_request
 from shared.postgres import databases
@@ -127,6 +127,7 @@ def daily(name: str) -> Every:
 def housekeeping(fleet: Fleet) -> None:
     """Drop parked databases whose undo window has passed, and mend whatever killed processes left undone."""
     standing.keep(fleet)
+    chain.keep(fleet, sorted(fleet.databases))
     with fleet.catalog.transaction() as tx:
         tx.outbox.trim(older_than=OUTBOX_KEPT)
         tx.inbox.trim(older_than=INBOX_KEPT)

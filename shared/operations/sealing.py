@@ -12,6 +12,7 @@ import structlog
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
+from shared.domain.cover import Link
 from shared.domain.evidence import Evidence
 from shared.domain.manifest import (
     FORMAT,
@@ -25,7 +26,7 @@ from shared.domain.manifest import (
     parse,
 )
 from shared.domain.parts import PartSpec
-from shared.errors import Damaged, NotFound
+from shared.errors import Damaged, NotFound, Refused
 from shared.operations import suspecting, verify
 from shared.operations.saga import Outcome, StartOver, StepRun
 from shared.operations.taking import Taking
@@ -99,7 +100,7 @@ def close(run: StepRun, taking: Taking) -> Sealing:
     failpoints.reach("seal.checked")
     suspicion = suspecting.of(run.fleet, manifest)
     run.check()
-    manifest_sha256 = run.fleet.repository.put_manifest(manifest)
+    manifest_sha256 = run.fleet.repository.put_manifest(manifest, previous=previous_link(run))
     failpoints.reach("seal.manifest_put")
 
     def record(tx: Transaction) -> None:
@@ -139,14 +140,23 @@ def undo(run: StepRun) -> None:
 
 
 def take_back(run: StepRun, taking: Taking) -> None:
-    """A manifest that was written and never counted must not make a failed snapshot look real."""
-    run.fleet.repository.delete_manifest(run.job.database, taking.snapshot_id)
+    """A manifest that was written and never counted must not make a failed snapshot look real.
+
+    A worker whose key may not delete leaves that to retention, which looks for such manifests.
+    """
+    try:
+        run.fleet.repository.delete_manifest(run.job.database, taking.snapshot_id)
+    except Refused as exc:
+        if exc.code != "access_denied":
+            raise
+        log.info("manifest_left_to_retention", snapshot=taking.snapshot_id)
     failpoints.reach("seal.manifest_taken_back")
 
 
 def assemble(run: StepRun, taking: Taking) -> tuple[Manifest, int, float]:
     """The manifest from what the copy and its parts recorded; bytes that were new; seconds of the copy."""
     noted = run.data(taking.step)
+    refuse_other_keys(run, noted.get("keys", []))
     with run.fleet.catalog.transaction() as tx:
         results = tx.parts.results(run.job.id)
     parts = tuple(
@@ -175,6 +185,33 @@ def assemble(run: StepRun, taking: Taking) -> tuple[Manifest, int, float]:
     )
     new_bytes = noted["archive_new_bytes"] + sum(result["new_bytes"] for _, result in results)
     return manifest, new_bytes, noted["seconds"]
+
+
+def refuse_other_keys(run: StepRun, copied_for: Sequence[str]) -> None:
+    """Whoever opens the manifest must open every chunk."""
+    ours = list(run.fleet.repository.encryption.keys)
+    if copied_for != ours:
+        raise Refused(
+            f"it was copied by a worker that encrypts for {' and '.join(copied_for) or 'nobody'}, and this one"
+            f" encrypts for {' and '.join(ours) or 'nobody'}",
+            code="keys_changed",
+            hint="give all workers that take snapshots the same encryption.recipients, and take it again",
+        )
+
+
+def previous_link(run: StepRun) -> Link | None:
+    """What the manifest that is about to be written comes after; the same when this is asked again after a crash."""
+    with run.fleet.catalog.transaction() as tx:
+        noted = tx.jobs.step(run.job.id, run.job.next_seq).data
+        newest = tx.snapshots.newest_sealed(run.job.database)
+    if "previous" not in noted:
+        found = None
+        if newest is not None and newest.manifest_sha256 is not None:
+            found = {"id": newest.id, "sha256": newest.manifest_sha256}
+        run.record(previous=found)
+        noted = {"previous": found}
+    link = noted["previous"]
+    return None if link is None else Link(id=link["id"], sha256=link["sha256"])
 
 
 def all_counts(counted: Sequence[TableCount], parts: Sequence[Part]) -> tuple[TableCount, ...]:

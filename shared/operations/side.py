@@ -72,7 +72,8 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
     manifest = manifest_of(run.fleet, run.job.request["snapshot_id"])
     dsn = server_of(run.fleet, run.job)
     side = databases.side_name(run.job.id, run.job.epoch)
-    run.record(side=side)
+    keys = run.fleet.repository.keys_of(run.job.database, manifest.id)
+    run.record(side=side, keys=list(keys))
     failpoints.reach("side.intended")
     with source.taken_over(dsn, run.name) as session:
         for leftover in databases.side_databases(session, run.job.id):
@@ -164,9 +165,12 @@ def load_work(fleet: Fleet, database: str, session: Session) -> hands.Work:
 
 
 def help_load(fleet: Fleet, job: Job) -> int:
-    """A hand of a load: load parts while there are any; how many."""
+    """A hand of a load: load parts while there are any; how many. None of what it cannot open."""
     with fleet.catalog.transaction() as tx:
         steps = {s.name: s for s in tx.jobs.steps(job.id)}
+    if not fleet.repository.encryption.opens(steps["create"].data.get("keys", [])):
+        log.warning("hand_has_no_identity", job=job.id)
+        return 0
     dsn = server_of(fleet, job).for_database(str(steps["create"].data["side"]))
     with connected(dsn, application_name=f"snapfleet:{job.id[:13]}:{job.epoch}") as session:
         return hands.help_out(fleet, job.id, job.epoch, load_work(fleet, job.database, session))

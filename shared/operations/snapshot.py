@@ -75,6 +75,7 @@ def copy(run: StepRun) -> Outcome:
 def take(run: StepRun, taking: Taking) -> None:
     """Read the whole database at one moment and store it; nobody sees it before it is sealed."""
     began = time.monotonic()
+    run.fleet.repository.signing.refuse_unable("a snapshot")
     with held_moment(run) as moment:
         facts = describe(moment, run.database.digests)
         expressions = digests.expressions(moment.session)
@@ -160,7 +161,7 @@ def share_out(
         ]
         tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
     # A new epoch's lead overwrites it with its own: a late hand sees that its lead is gone.
-    run.record(snapshot=moment.exported, epoch=run.job.epoch)
+    run.record(snapshot=moment.exported, epoch=run.job.epoch, keys=list(run.fleet.repository.encryption.keys))
     failpoints.reach("copy.shared_out")
     if specs:
         hands.call_hands(run)
@@ -268,11 +269,15 @@ def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
 def help_copy(fleet: Fleet, job: Job) -> int:
     """A hand of a copy: read parts in the lead's snapshot while there are any; how many.
 
-    Nothing when the lead is gone or has moved on: then the parts are not ours to read.
+    Nothing when the lead is gone or has moved on: then the parts are not ours to read. Nothing with other keys
+    than the lead's: whoever opens the snapshot must open all of it.
     """
     with fleet.catalog.transaction() as tx:
         step = tx.jobs.step(job.id, job.next_seq)
     if step.data.get("epoch") != job.epoch:
+        return 0
+    if step.data.get("keys", []) != list(fleet.repository.encryption.keys):
+        log.warning("hand_has_other_keys", job=job.id)
         return 0
     dsn = fleet.dsn(job.database)
     name = f"snapfleet:{job.id[:13]}:{job.epoch}"

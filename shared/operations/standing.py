@@ -10,6 +10,7 @@ import structlog
 
 from shared.domain.standing import Standing
 from shared.errors import SnapfleetError
+from shared.operations import chain
 from shared.operations.fleet import Fleet
 
 log = structlog.get_logger(__name__)
@@ -20,12 +21,16 @@ AT_ONCE = 1000
 def keep(fleet: Fleet, database: str | None = None) -> None:
     """Write the standing of every snapshot whose row has changed since, of one database or of all.
 
-    Never fails: what cannot be written now is written by the next call.
+    Never fails: what cannot be written now is written by the next call. Where others sign what this process
+    cannot, it leaves all of it to them.
     """
+    if fleet.repository.signing.leaves_writing:
+        return
     try:
         with fleet.catalog.transaction() as tx:
-            unwritten = tx.standings.unwritten(database, limit=AT_ONCE)
-        for snapshot_id in unwritten:
+            unwritten = tx.standings.unwritten(database, limit=AT_ONCE, marks=fleet.repository.marks)
+        chain.keep(fleet, sorted({name for _, name in unwritten}))
+        for snapshot_id, _ in unwritten:
             write(fleet, snapshot_id)
     except SnapfleetError as exc:
         log.warning("standing_not_written", database=database, code=exc.code)
@@ -34,7 +39,7 @@ def keep(fleet: Fleet, database: str | None = None) -> None:
 def write(fleet: Fleet, snapshot_id: str) -> None:
     """Write one. Two writers of one snapshot take turns, so that the older never overwrites the newer."""
     with fleet.catalog.transaction() as tx:
-        unwritten = tx.standings.take(snapshot_id)
+        unwritten = tx.standings.take(snapshot_id, marks=fleet.repository.marks)
         if unwritten is None:
             return
         snapshot = unwritten.snapshot

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from shared.domain.manifest import Chunk, Manifest
 from shared.domain.wording import counted
@@ -18,10 +18,17 @@ def troubles(
     By size and hash as storage tells them; with `deep`, by reading and hashing every byte. `each` is called
     with the number of objects looked at, and raises to stop.
     """
+    return troubles_of(fleet, manifest.database, manifest.distinct_chunks.values(), deep=deep, each=each)
+
+
+def troubles_of(
+    fleet: Fleet, database: str, chunks: Iterable[Chunk], *, deep: bool, each: Callable[[int], None]
+) -> Mapping[str, str]:
+    """The same of these chunks. One that cannot be opened here is judged by the hash of what is stored."""
     look = reread if deep else told
     wrong: dict[str, str] = {}
-    for number, chunk in enumerate(manifest.distinct_chunks.values(), start=1):
-        trouble = look(fleet, manifest.database, chunk)
+    for number, chunk in enumerate(chunks, start=1):
+        trouble = look(fleet, database, chunk)
         if trouble is not None:
             wrong[chunk.sha256] = trouble
         each(number)
@@ -38,8 +45,7 @@ def told(fleet: Fleet, database: str, chunk: Chunk) -> str | None:
 
 def reread(fleet: Fleet, database: str, chunk: Chunk) -> str | None:
     try:
-        for _ in fleet.repository.read_chunk(database, chunk):
-            pass
+        fleet.repository.get_chunk(database, chunk)
     except Damaged as exc:
         return exc.message
     return None

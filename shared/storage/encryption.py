@@ -116,7 +116,6 @@ class Encryption:
         return opened
 
 
-
 PLAIN = Encryption()
 """Nothing is encrypted, and nothing encrypted is opened."""
 

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from shared.domain import chain as chains
 from shared.domain import cover, manifest, standing
 from shared.domain import database as names
 from shared.domain.chain import Chain
@@ -27,7 +26,7 @@ from shared.domain.manifest import DAMAGED_HINT, MAX_CHUNK_BYTES, Chunk, Manifes
 from shared.domain.standing import Standing
 from shared.domain.wording import counted
 from shared.errors import Damaged, NotFound, Refused
-from shared.storage import covers
+from shared.storage import covers, vouching
 from shared.storage.base import Storage
 from shared.storage.encryption import PLAIN, Encryption, is_encrypted
 from shared.storage.frames import damaged, frame_of, raw_bytes
@@ -52,10 +51,6 @@ def standing_key(database: str, snapshot_id: str) -> str:
 
 def chunk_key(database: str, sha256: str) -> str:
     return f"{database}/chunks/{sha256[:2]}/{sha256}"
-
-
-def chain_key(database: str) -> str:
-    return f"{database}/chain.json"
 
 
 def compress(raw: bytes | bytearray, *, sha256: str, level: int, encryption: Encryption = PLAIN) -> Sealed:
@@ -86,6 +81,12 @@ class Repository:
         self.storage = storage
         self.encryption = encryption
         self.signing = signing
+
+    @property
+    def marks(self) -> str:
+        """Of the keys that it writes with; empty without any."""
+        keys = [*self.encryption.keys, self.signing.key or ""]
+        return ":" + ",".join(keys) if any(keys) else ""
 
     def elsewhere(self, storage: Storage) -> Repository:
         """Another place, read with the same keys."""
@@ -184,7 +185,8 @@ class Repository:
 
     def put_manifest(self, sealed: Manifest, *, previous: Link | None = None) -> str:
         """Write a manifest, once; the SHA-256 of what is there. The same one again is fine, another is Refused."""
-        return self.put_manifest_body(sealed.database, sealed.id, self.encoded(sealed, previous=previous))
+        body = self.put_manifest_body(sealed.database, sealed.id, self.encoded(sealed, previous=previous))
+        return hashlib.sha256(body).hexdigest()
 
     def encoded(self, sealed: Manifest, *, previous: Link | None, plain: bool = False) -> bytes:
         """A manifest as it would be stored here; with `plain` not encrypted, as those of its snapshot's chunks."""
@@ -195,8 +197,8 @@ class Repository:
             signing=self.signing,
         )
 
-    def put_manifest_body(self, database: str, snapshot_id: str, body: bytes) -> str:
-        """The same for one that is encoded already."""
+    def put_manifest_body(self, database: str, snapshot_id: str, body: bytes) -> bytes:
+        """The same for one that is encoded already; what is there."""
         key = manifest_key(database, snapshot_id)
         try:
             self.storage.put(key, body, create_only=True)
@@ -207,8 +209,8 @@ class Repository:
             # Ours, from before a crash. What is encrypted is never the same twice, so whose it is is asked too.
             if not are_alike(there, body) or (self.signing.can_sign and not self._is_right(there)):
                 raise
-            body = there
-        return hashlib.sha256(body).hexdigest()
+            return there
+        return body
 
     def get_manifest(self, database: str, snapshot_id: str, *, sha256: str | None) -> Manifest:
         """Read a manifest; Damaged unless it hashes to `sha256` (where that is known) and is this one's."""
@@ -228,6 +230,25 @@ class Repository:
         self.refuse_untrusted(body, database, snapshot_id)
         return body
 
+    def has_manifest(self, database: str, snapshot_id: str) -> bool:
+        """Whether there is one, damaged or not."""
+        try:
+            self.storage.head(manifest_key(database, snapshot_id))
+        except NotFound as exc:
+            if exc.code == "bucket_missing":
+                raise
+            return False
+        except Damaged:  # another one in each place of a mirror
+            return True
+        return True
+
+    def keys_of(self, database: str, snapshot_id: str) -> tuple[str, ...]:
+        """Ids of the keys of which one is needed to open it; none where it is not encrypted. As anybody can read it."""
+        with found_whole("manifest_damaged"):
+            body = self.storage.get(manifest_key(database, snapshot_id))
+        outline = cover.outline(body)
+        return () if outline is None else outline.keys
+
     def _decoded(self, body: bytes, database: str, snapshot_id: str, *, sha256: str | None) -> Manifest:
         manifest.refuse_other(body, sha256=sha256)
         self.refuse_untrusted(body, database, snapshot_id)
@@ -243,52 +264,19 @@ class Repository:
     def _is_right(self, body: bytes) -> bool:
         return self.signing.verdict(body) is Verdict.RIGHT
 
-    def refuse_untrusted(self, body
-: bytes, database: str, snapshot_id: str) -> None:
-        """Damaged(signature_wrong), and Refused(signature_missing) of one that nobody known vouches for though
-        somebody must: with a signature of its own, or by naming it in the signed list of snapshots.
-        """
-        verdict = self.signing.verdict(body)
-        if verdict is Verdict.WRONG:
-            raise Damaged(
-                f"the manifest of snapshot {snapshot_id} is not what was signed: somebody has altered it",
-                code="signature_wrong",
-                hint="restore another snapshot, and see who could write to the repository",
-            )
-        if not self.signing.required or verdict is Verdict.RIGHT:
-            return
-        if not self._is_listed(database, snapshot_id, hashlib.sha256(body).hexdigest()):
-            by_whom = "nobody" if verdict is Verdict.ABSENT else "somebody unknown here"
-            raise Refused(
-                f"the manifest of snapshot {snapshot_id} is signed by {by_whom}, and signing.required says that"
-                " it must be by a known key",
-                code="signature_missing",
-                hint="add the key to signing.public_keys if you know whose it is; else restore another snapshot",
-            )
-
-    def _is_listed(self, database: str, snapshot_id: str, sha256: str) -> bool:
-        try:
-            chain = self.get_chain(database)
-        except Damaged:
-            return False
-        return chain is not None and chain.hashes.get(snapshot_id) == sha256
+    def refuse_untrusted(self, body: bytes, database: str, snapshot_id: str) -> None:
+        """Damaged(signature_wrong), and Refused(signature_missing) where somebody must vouch and nobody does."""
+        vouching.refuse_untrusted(
+            self.storage, self.signing, body, database=database, snapshot_id=snapshot_id
+        )
 
     def put_chain(self, chain: Chain) -> None:
         """Signed; only by who can."""
-        self.signing.refuse_unable(f"the list of {chain.database}'s snapshots")
-        self.storage.put(chain_key(chain.database), self.signing.sign(chains.encode(chain)))
+        vouching.put_chain(self.storage, self.signing, chain)
 
     def get_chain(self, database: str) -> Chain | None:
         """None where there is none; Damaged unless it is signed by somebody known."""
-        try:
-            body = self.storage.get(chain_key(database))
-        except NotFound as exc:
-            if exc.code == "bucket_missing":
-                raise
-            return None
-        if self.signing.verdict(body) is not Verdict.RIGHT:
-            raise chains.damaged(database, "is not signed by a key that is known here")
-        return chains.decode(body, database)
+        return vouching.get_chain(self.storage, self.signing, database)
 
     def put_standing(self, database: str, snapshot_id: str, known: Standing) -> None:
         body = self.signing.sign(standing.encode(known))

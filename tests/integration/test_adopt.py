@@ -42,7 +42,7 @@ def theirs(database: Maker, inline: Inline, tmp_path: Path) -> tuple[InlineFleet
 def adopted(
     ours: InlineFleet, folder: Path, *, name: str | None = None, report: adopting.Report = lambda _: None
 ) -> list[Entry]:
-    source = open_repository(f"file://{folder}")
+    source = open_repository(f"file://{folder}", like=ours.fleet.repository)
     return list(adopting.adopt(ours.fleet, source, databases=(), name=name, report=report, by=TESTER))
 
 
