@@ -19,7 +19,7 @@ from shared.errors import SnapfleetError
 from shared.heartbeat import Heartbeat
 from shared.operations import starting
 from shared.settings import Settings
-from workers import memory
+from workers import control, memory
 from workers.app import make_worker_app
 from workers.resources import Resources, make_fleet
 
@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     if settings.failpoints is not None:
         failpoints.arm(settings.failpoints)
     memory.give_back_freed()
+    control.keep_only_questions()
     # SIGTERM means: finish what can be finished within the soft shutdown window, then stop.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # noqa: TID251 - Celery reads it there, and only there
     app = make_worker_app(Resources(settings))
