@@ -27,6 +27,7 @@ from cli import (
     exporting,
     guarding,
     jobs,
+    keys,
     output,
     restores,
     snapshots,
@@ -81,6 +82,7 @@ ORDER = (
     "job",
     "catalog",
     "adopt",
+    "keys",
     "bus",
     "api",
     "dead-letters",
@@ -99,6 +101,7 @@ def make_app() -> typer.Typer:
     app.add_typer(emergency.app, name="emergency")
     app.add_typer(jobs.app, name="job")
     app.add_typer(catalog.app, name="catalog")
+    app.add_typer(keys.app, name="keys")
     app.add_typer(dead_letters.app, name="dead-letters")
     app.add_typer(tokens.app, name="token")
     app.add_typer(audits.app, name="audit")
@@ -114,7 +117,6 @@ def make_app() -> typer.Typer:
     app.command()(catalog.adopt)
     app.command()(jobs.jobs)
     app.command()(bus.bus)
-    app.command()(exporting.exporter)
     app.command()(api.api)
     app.command()(exporting.exporter)
     app.command()(embedding.demo)
