@@ -21,6 +21,7 @@ from cli import (
     checks,
     databases,
     dead_letters,
+    doctor,
     embedding,
     emergency,
     exits,
@@ -78,6 +79,7 @@ ORDER = (
     "guard",
     "prune",
     "check",
+    "doctor",
     "jobs",
     "job",
     "catalog",
@@ -113,6 +115,7 @@ def make_app() -> typer.Typer:
     app.command()(bootstrapping.bootstrap)
     app.command()(bootstrapping.unblock)
     app.command()(checks.check)
+    app.command()(doctor.doctor)
     app.command(context_settings=guarding.TAKES_A_COMMAND)(guarding.guard)
     app.command()(catalog.adopt)
     app.command()(jobs.jobs)

@@ -35,6 +35,8 @@ COLOURS = {
     "pending": "yellow",
     "rolling_back": "yellow",
     "failed": "red",
+    "ok": "green",
+    "skipped": "dim",
     "error": "red",
     "warning": "yellow",
     "info": "dim",

@@ -186,6 +186,7 @@ class BackupState:
     """For the next good one; None where beat has not seen the database yet."""
     proof: Deadline | None
     """For the next proven one; None too where its policy wants no proofs."""
+    blocked: bool
     why: str | None
 
     @property
@@ -239,6 +240,7 @@ def backup(tx: Transaction, fleet: Fleet, name: str, now: datetime) -> BackupSta
         proven=proven,
         snapshot=snapshot,
         proof=proof,
+        blocked=blocked is not None,
         why=why,
     )
 

@@ -129,6 +129,19 @@ class Dsn:
         """Seconds, never 0: nobody here waits for ever."""
         return int(dict(self.parameters).get("connect_timeout", "0")) or _CONNECT_TIMEOUT_SECONDS
 
+    @property
+    def text(self) -> str:
+        """As `parse` reads it back. It holds the password: never log it, never put it in an argument list."""
+        return make_conninfo(
+            "",
+            **dict(self.parameters),
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.dbname,
+        )
+
     def for_database(self, name: str) -> Self:
         """The same server and login, another database."""
         return replace(self, dbname=name)
