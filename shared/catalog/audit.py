@@ -29,8 +29,9 @@ PATIENCE = timedelta(seconds=5)
 
 
 class Audit:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, patience: timedelta = PATIENCE) -> None:
         self._db = connection
+        self._patience = patience
         self._acts: list[Act] = []
 
     def add(self, act: Act) -> None:
@@ -52,7 +53,7 @@ class Audit:
 
     def _lock(self) -> tuple[Head, datetime]:
         """The chain's end, which stays that until the commit, and the moment."""
-        values = {"key": AUDIT_LOCK, "patience": str(int(PATIENCE / timedelta(milliseconds=1)))}
+        values = {"key": AUDIT_LOCK, "patience": str(int(self._patience / timedelta(milliseconds=1)))}
         query = """select pg_advisory_xact_lock(:key),
                           set_config('idle_in_transaction_session_timeout', :patience, true)"""
         self._db.execute(text(query), values)
