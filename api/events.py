@@ -67,6 +67,7 @@ async def follow_job(
         heard = (await run_in_threadpool(following.hear, caller.here.fleet, {job.id: after}))[job.id]
         if not heard.told:
             return Response(status_code=HTTPStatus.NO_CONTENT)
+    caller.here.watch.refuse_full()
     return StreamingResponse(stream(caller, job.id, after), media_type="text/event-stream", headers=HEADERS)
 
 

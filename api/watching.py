@@ -69,11 +69,14 @@ class Watch:
     def __len__(self) -> int:
         return len(self._subscriptions)
 
+    def refuse_full(self) -> None:
+        """Busy where too many follow jobs already."""
+        if len(self) >= self._most:
+            raise Busy("too many clients follow jobs here", code="too_many_followers", hint="ask again later")
+
     @contextmanager
     def subscribed(self, job_id: str, *, after: int) -> Generator[Subscription]:
-        """Inside it the subscription hears. Busy where too many are."""
-        if len(self._subscriptions) >= self._most:
-            raise Busy("too many clients follow jobs here", code="too_many_followers", hint="ask again later")
+        """Inside it the subscription hears."""
         subscription = Subscription(job_id, after=after)
         self._subscriptions.add(subscription)
         if self._task is None or self._task.done():

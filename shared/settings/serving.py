@@ -34,10 +34,10 @@ class DeclaredApi(Declared):
         right=f'a list of {A_PROXY}: ["192.0.2.1"]',
     )
     requests_per_minute: Whole = setting(
-        600, meaning="How often one token may ask, for each process.", right=A_RATE, ge=1, le=MOST_RATE
+        6_000, meaning="How often one token may ask, for each process.", right=A_RATE, ge=1, le=MOST_RATE
     )
     failures_per_minute: Whole = setting(
-        30,
+        60,
         meaning="How often one address may come with a token that is none, for each process.",
         right=A_RATE,
         ge=1,

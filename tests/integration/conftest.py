@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import psycopg
 import pytest
 import structlog
 from psycopg import sql
 
+from api.serving import Closing
 from embedded.postgres import Postgres
 from shared.storage import s3
 from shared.storage.base import Storage
 from shared.storage.folder import FolderStorage
 from shared.storage.s3 import S3Storage
 from tests.conftest import FAST, Bucket
+from tests.integration import bus_home
+from tests.integration.api_world import Api, make_context, serve
 from tests.integration.inline_fleet import InlineFleet
 
 # A traceback with every frame's variables takes longer to paint than the step that failed took to fail.
@@ -96,3 +100,36 @@ def inline(database: Callable[..., str], folder: Path) -> Generator[Inline]:
     yield make
     for fleet in made:
         fleet.close()
+
+
+@pytest.fixture(scope="module")
+def api_home(postgres: Postgres) -> Generator[InlineFleet]:
+    with bus_home.made(postgres) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def api_server(api_home: InlineFleet) -> Generator[Api]:
+    closing = Closing()
+    with serve(make_context(api_home.fleet, closing), closing) as api:
+        yield api
+
+
+@pytest.fixture
+def api_fleet(api_home: InlineFleet) -> InlineFleet:
+    """The fleet behind `api`, as if nothing had ever happened to it."""
+    return bus_home.fresh(api_home)
+
+
+@pytest.fixture
+def api(api_server: Api, api_fleet: InlineFleet) -> Api:
+    """The REST API, running."""
+    api_server.around(api_fleet.fleet)
+    return api_server
+
+
+@pytest.fixture
+def http(api: Api) -> Generator[httpx.Client]:
+    """Its administrator's client."""
+    with api.client() as client:
+        yield client
