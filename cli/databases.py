@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from cli import formats, output, records, watching
+from cli.deleting import PlanId
 from cli.fleet import opened
 from cli.identity import me
 from cli.options import DatabaseArgument, Json, Wait
 from shared.catalog import migration
 from shared.domain.job import JobKind, NewJob
-from shared.operations import preview, reports, requests
+from shared.operations import deleting, preview, reports, requests
 from shared.operations import prune as pruning
 from shared.operations.reports import DatabaseReport
 
@@ -100,6 +101,7 @@ def prune(
             "--plan", "--dry-run", help="Say of every snapshot why it stays or goes; change nothing."
         ),
     ] = False,
+    plan_id: PlanId = None,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
@@ -119,12 +121,16 @@ def prune(
             if plan.stopped is not None:
                 output.note(f"pruning has stopped: {plan.stopped}")
             output.say(f"{len(plan.keep)} stay, {len(plan.remove)} go; nothing was changed")
+            if plan.stopped is None:
+                output.say(f"plan {plan.id}")
             return
+        if plan_id is not None:
+            deleting.refuse_changed(plan_id, pruning.plan(fleet, name).id)
         new = NewJob(
             id=str(uuid.uuid4()),
             kind=JobKind.PRUNE,
             database=name,
-            request={"after": None},
+            request=pruning.request(plan_id=plan_id),
             idempotency_key=str(uuid.uuid4()),
         )
         accepted = requests.submit(fleet, new, by=me())

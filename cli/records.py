@@ -12,6 +12,7 @@ from shared.catalog.readings import Reading
 from shared.catalog.verifications import Verification
 from shared.domain import audit
 from shared.domain.audit import Entry
+from shared.domain.deletion import Deletion
 from shared.domain.job import Job
 from shared.domain.retention import Plan
 from shared.domain.snapshot import Snapshot
@@ -183,9 +184,18 @@ def preview(found: RestorePreview) -> Record:
     }
 
 
+def deletion(planned: Deletion) -> Record:
+    return {
+        "snapshot": snapshot(planned.snapshot),
+        "obstacle": planned.obstacle,
+        "plan_id": None if planned.obstacle else planned.id,
+    }
+
+
 def retention_plan(database_name: str, plan: Plan) -> Record:
     return {
         "database": database_name,
+        "plan_id": None if plan.stopped else plan.id,
         "stopped": plan.stopped,
         "verdicts": [
             {"snapshot_id": verdict.snapshot_id, "keep": verdict.keep, "why": verdict.why}

@@ -1,4 +1,4 @@
-"""`snapfleet snapshot …`: take, list, show, verify, pin, unpin, accept."""
+"""`snapfleet snapshot …`: take, list, show, verify, delete, pin, unpin, accept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import formats, output, proofs, records, verifying, watching
+from cli import deleting, formats, output, proofs, records, verifying, watching
 from cli.exits import Usage
 from cli.fleet import opened
 from cli.identity import me
@@ -192,6 +192,7 @@ def describe(report: SnapshotReport) -> None:
 
 
 app.command()(verifying.verify)
+app.command()(deleting.delete)
 
 
 @app.command()
@@ -216,7 +217,5 @@ def accept(snapshot_id: SnapshotArgument) -> None:
 
 def set_pinned(snapshot_id: str, *, pinned: bool) -> None:
     with opened() as fleet:
-        found = requests.pin(
-            fleet, requests.find_snapshot(fleet, snapshot_id).id, pinned=pinned, by=me()
-        )
+        found = requests.pin(fleet, requests.find_snapshot(fleet, snapshot_id).id, pinned=pinned, by=me())
     output.say(f"snapshot {found.id} is {'pinned' if found.pinned else 'not pinned'}")
