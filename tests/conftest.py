@@ -45,10 +45,11 @@ PROMETHEUS_TOOLS = ("prometheus", "promtool", "amtool")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs Debian's PostgreSQL 15 or Prometheus, or Node, where it is not installed; the summary counts it."""
+    """Leave out what needs Debian's PostgreSQL 15 or Prometheus, Node, or age, where it is not installed; the summary counts it."""
     installed = {
         "postgres15": 15 in binaries.debian_bins(),
         "node": shutil.which("npm") is not None,
+        "age": all(shutil.which(tool) for tool in ("age", "age-keygen", "openssl")),
         "prometheus_tools": all(shutil.which(tool) for tool in PROMETHEUS_TOOLS),
     }
     missing = {name for name, is_there in installed.items() if not is_there}
@@ -67,6 +68,11 @@ def node() -> None:
 @pytest.fixture(scope="session")
 def prometheus_tools() -> None:
     """Prometheus, promtool and amtool, as the machine has them."""
+
+
+@pytest.fixture(scope="session")
+def age() -> None:
+    """age, age-keygen and openssl, as the machine has them."""
 
 
 @pytest.fixture(scope="session")
