@@ -29,8 +29,8 @@ class Tokens:
             created_at=token.created_at,
             expires_at=token.expires_at,
         )
-        taken = row.on_conflict_do_nothing(index_elements=[TOKEN.c.name])
-        return self._db.execute(taken).rowcount == 1
+        once = row.on_conflict_do_nothing(index_elements=[TOKEN.c.name]).returning(TOKEN.c.name)
+        return self._db.execute(once).scalar_one_or_none() is not None
 
     def by_digest(self, sha256: str) -> Token | None:
         row = self._db.execute(select(TOKEN).where(TOKEN.c.sha256 == sha256)).mappings().one_or_none()

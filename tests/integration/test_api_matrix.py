@@ -1,0 +1,384 @@
+"""Who may do what, tried: every route, by every role, on an own, a foreign and an unknown database.
+
+What the table below says is all that counts: a route that is not in it, or that lets in whom it should not,
+fails a test here, whatever it declares of itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from psycopg import sql
+
+from api.app import create_app
+from api.context import Context
+from api.document import routes
+from api.rates import Rates
+from api.watching import Watch
+from embedded.postgres import Postgres
+from shared.domain import tokens
+from shared.domain.access import Role
+from shared.domain.ids import new_snapshot_id
+from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.snapshot import Reason
+from shared.operations import access, auditing, check, following, requests
+from shared.operations.health import Readiness
+from tests.actors import TESTER
+from tests.integration import bus_home
+from tests.integration.inline_fleet import NAME, InlineFleet
+
+FOREIGN, UNKNOWN = "foreign", "unknown"
+ANYBODY = None
+PLAN = "0" * 64
+
+READ, OPERATE, RESTORE, ADMIN = Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The smallest role that may use it, and a body that is right."""
+
+    role: Role | None
+    body: Mapping[str, Any] | None = None
+    query: str = ""
+    makes_a_job: bool = False
+
+
+CONFIRMED = {"plan_id": PLAN, "database": "{name}"}
+ROUTES: dict[tuple[str, str], Route] = {
+    ("GET", "/v1/databases"): Route(role=READ),
+    ("GET", "/v1/databases/{name}"): Route(role=READ),
+    ("GET", "/v1/databases/{name}/snapshots"): Route(role=READ),
+    ("POST", "/v1/databases/{name}/snapshots"): Route(role=OPERATE, body={}, makes_a_job=True),
+    ("POST", "/v1/databases/{name}/checks"): Route(role=OPERATE, body={}, makes_a_job=True),
+    ("POST", "/v1/databases/{name}/restore-plans"): Route(role=RESTORE, body={}),
+    ("POST", "/v1/databases/{name}/restores"): Route(
+        role=RESTORE, body=CONFIRMED | {"snapshot_id": "{snapshot_id}"}, makes_a_job=True
+    ),
+    ("POST", "/v1/databases/{name}/prune-plans"): Route(role=ADMIN),
+    ("POST", "/v1/databases/{name}/prunes"): Route(role=ADMIN, body=CONFIRMED, makes_a_job=True),
+    ("GET", "/v1/snapshots/{snapshot_id}"): Route(role=READ),
+    ("GET", "/v1/snapshots/{snapshot_id}/manifest"): Route(role=READ),
+    ("POST", "/v1/snapshots/{snapshot_id}/verify"): Route(role=OPERATE, body={}, makes_a_job=True),
+    ("PUT", "/v1/snapshots/{snapshot_id}/pin"): Route(role=OPERATE),
+    ("DELETE", "/v1/snapshots/{snapshot_id}/pin"): Route(role=OPERATE),
+    ("POST", "/v1/snapshots/{snapshot_id}/accept"): Route(role=ADMIN),
+    ("POST", "/v1/snapshots/{snapshot_id}/deletion-plans"): Route(role=ADMIN),
+    ("DELETE", "/v1/snapshots/{snapshot_id}"): Route(role=ADMIN, query=f"?plan_id={PLAN}", makes_a_job=True),
+    ("GET", "/v1/jobs"): Route(role=READ),
+    ("GET", "/v1/jobs/{job_id}"): Route(role=READ),
+    ("GET", "/v1/jobs/{job_id}/events"): Route(role=READ),
+    ("POST", "/v1/jobs/{job_id}/cancel"): Route(role=OPERATE),
+    ("POST", "/v1/jobs/{job_id}/undo"): Route(role=RESTORE, body={"database": "{name}"}, makes_a_job=True),
+    ("GET", "/v1/audit"): Route(role=ADMIN),
+    ("GET", "/healthz"): Route(role=ANYBODY),
+    ("GET", "/readyz"): Route(role=ANYBODY),
+    ("GET", "/health/backups"): Route(role=READ),
+    ("GET", "/openapi.json"): Route(role=ANYBODY),
+}
+BY_NAME = {key: route for key, route in ROUTES.items() if "{" in key[1]}
+"""Routes that name what they are about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a route can name: all of it belongs to one database."""
+
+    name: str
+    snapshot_id: str
+    job_id: str
+    live_job_id: str
+
+    def fill(self, text: str, path: str) -> str:
+        job_id = self.live_job_id if path.endswith("/cancel") else self.job_id
+        return text.format(name=self.name, snapshot_id=self.snapshot_id, job_id=job_id)
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """An API over a fleet of two databases; tokens of each role reach the first one, and one the second."""
+
+    inline: InlineFleet
+    application: FastAPI
+    client: httpx.Client
+    own: Place
+    foreign: Place
+    secrets: dict[str, str]
+    keys: Callable[[], str] = field(default=lambda: str(uuid.uuid4()))
+
+    @property
+    def unknown(self) -> Place:
+        return Place(
+            name=UNKNOWN,
+            snapshot_id="20010101T000000Z-abcdef",
+            job_id=str(uuid.UUID(int=1)),
+            live_job_id=str(uuid.UUID(int=2)),
+        )
+
+    def ask(
+        self, key: tuple[str, str], place: Place, secret: str | None, *, route: Route | None = None
+    ) -> httpx.Response:
+        method, path = key
+        asked = route or ROUTES[key]
+        headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
+        if asked.makes_a_job:
+            headers["Idempotency-Key"] = self.keys()
+        body = None
+        if asked.body is not None:
+            said = {name: place.fill(value, path) for name, value in asked.body.items()}
+            body = json.dumps(said)
+            headers["Content-Type"] = "application/json"
+        return self.client.request(
+            method, place.fill(path, path) + asked.query, headers=headers, content=body
+        )
+
+    def trace(self) -> tuple[int, int, str]:
+        """What anybody could have left: jobs, entries of the audit, and the state of the foreign snapshot."""
+        with self.inline.fleet.catalog.transaction() as tx:
+            jobs = len(tx.jobs.listing(limit=10_000))
+            snapshot = tx.snapshots.get(self.foreign.snapshot_id)
+            head = tx.audit.head()
+        return jobs, head.seq, str(snapshot)
+
+
+def finished(inline: InlineFleet, name: str) -> Job:
+    """A snapshot that is taken, of either database."""
+    request = requests.snapshot_request(
+        snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
+        prune_job_id=str(uuid.uuid4()),
+        verify_job_id=str(uuid.uuid4()),
+        reason=Reason.MANUAL,
+        labels={},
+    )
+    job = inline.to_its_end(asked_for(inline, JobKind.SNAPSHOT, name, request))
+    assert job.state is JobState.SUCCEEDED, job.error
+    return job
+
+
+def asked_for(inline: InlineFleet, kind: JobKind, name: str, request: Mapping[str, object]) -> str:
+    job_id = str(uuid.uuid4())
+    new = NewJob(id=job_id, kind=kind, database=name, request=request, idempotency_key=job_id)
+    return requests.submit(inline.fleet, new, by=TESTER).job.id
+
+
+def place(inline: InlineFleet, name: str) -> Place:
+    job = finished(inline, name)
+    inline.drain()
+    live = asked_for(inline, JobKind.CHECK, name, check.request())
+    return Place(name=name, snapshot_id=str(job.request["snapshot_id"]), job_id=job.id, live_job_id=live)
+
+
+@pytest.fixture(scope="module")
+def world(postgres: Postgres) -> Generator[World]:
+    with bus_home.made(postgres) as made:
+        inline = bus_home.fresh(made)
+        ours = inline.fleet.database(NAME)
+        other = f"foreign_{uuid.uuid4().hex[:8]}"
+        with psycopg.connect(ours.url, autocommit=True) as session:
+            session.execute(sql.SQL("create database {}").format(sql.Identifier(other)))
+        url = psycopg.conninfo.make_conninfo(ours.url, dbname=other)
+        foreign = replace(ours, name=FOREIGN, url=url)
+        inline.configure(databases={NAME: ours, FOREIGN: foreign})
+        fleet = inline.fleet
+        secrets = {}
+        numbers = itertools.count(1)
+        for role in Role:
+            for reach, databases in (("own", [NAME]), ("foreign", [FOREIGN]), ("all", [])):
+                secret = tokens.secret_of(next(numbers).to_bytes(32))
+                secrets[f"{role}:{reach}"] = secret
+                access.create(
+                    fleet,
+                    name=f"{role}-{reach}",
+                    role=role,
+                    databases=databases,
+                    secret=secret,
+                    now=datetime.now(UTC),
+                    expires_at=None,
+                    by=TESTER,
+                )
+        context = Context(
+            fleet=fleet,
+            authenticate=lambda secret: access.authenticate(fleet, secret, datetime.now(UTC)),
+            anonymous=None,
+            watch=Watch(lambda places: following.hear(fleet, places)),
+            readiness=Readiness(fleet),
+            clock=lambda: datetime.now(UTC),
+            new_job_id=lambda: str(uuid.uuid4()),
+            new_snapshot_id=lambda now: new_snapshot_id(now, uuid.uuid4()),
+            is_closing=lambda: False,
+            rates=Rates(requests_per_minute=1_000_000, failures_per_minute=1_000_000),
+        )
+        application = create_app(context)
+        with TestClient(application) as client:
+            yield World(
+                inline=inline,
+                application=application,
+                client=client,
+                own=place(inline, NAME),
+                foreign=place(inline, FOREIGN),
+                secrets=secrets,
+            )
+
+
+def named(key: tuple[str, str]) -> str:
+    return " ".join(key)
+
+
+def code(response: httpx.Response) -> str:
+    assert response.headers["content-type"] == "application/problem+json"
+    return str(response.json()["code"])
+
+
+def test_every_route_stands_in_the_matrix(world: World) -> None:
+    application = world.application
+    assert {
+        (method, route.path_format) for route in routes(application) for method in route.methods or ()
+    } == set(ROUTES)
+    described = world.client.get("/openapi.json").json()["paths"]
+    operations = {(method.upper(), path) for path, methods in described.items() for method in methods}
+    assert operations == set(ROUTES) - {("GET", "/openapi.json")}
+
+
+@pytest.mark.parametrize("key", ROUTES, ids=named)
+def test_without_a_token_that_is_known_only_what_is_for_anybody_is_answered(
+    world: World, key: tuple[str, str]
+) -> None:
+    before = world.trace()
+    for secret in (None, "", "x", tokens.secret_of(bytes(32)), world.secrets["admin:all"].upper()):
+        response = world.ask(key, world.own, secret)
+        if ROUTES[key].role is ANYBODY:
+            assert response.status_code == 200
+        else:
+            assert (response.status_code, code(response)) == (401, "unauthenticated")
+            assert response.headers["www-authenticate"].startswith("Bearer")
+    assert world.trace() == before
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("key", ROUTES, ids=named)
+def test_a_role_may_what_it_includes_and_is_refused_the_rest(
+    world: World, key: tuple[str, str], role: Role
+) -> None:
+    needed = ROUTES[key].role
+    before = world.trace()
+    for reach in ("own", "all"):
+        response = world.ask(key, world.own, world.secrets[f"{role}:{reach}"])
+        if needed is ANYBODY or role.includes(needed):
+            assert response.status_code not in {401, 403, 404, 422}, response.text
+            assert response.status_code < 500 or "/health" in key[1], response.text
+        else:
+            assert (response.status_code, code(response)) == (403, "forbidden")
+            assert world.trace() == before
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("key", BY_NAME, ids=named)
+def test_what_a_token_does_not_reach_is_answered_as_what_does_not_exist(
+    world: World, key: tuple[str, str], role: Role
+) -> None:
+    """To the byte: and so it is where the role is too small, which is told before anything is looked for."""
+    before = world.trace()
+    secret, needed = world.secrets[f"{role}:own"], BY_NAME[key].role
+    foreign, unknown = (world.ask(key, each, secret) for each in (world.foreign, world.unknown))
+    assert needed is not None
+    assert foreign.status_code == (404 if role.includes(needed) else 403)
+    assert (foreign.status_code, foreign.content) == (unknown.status_code, unknown.content)
+    quiet = {name for name in foreign.headers if name != "date"}
+    assert quiet == {name for name in unknown.headers if name != "date"}
+    for name in (FOREIGN, world.foreign.snapshot_id, world.foreign.job_id):
+        assert name not in foreign.text
+    assert world.trace() == before
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_reaches_the_other_database_reaches_that_one_and_not_ours(world: World, role: Role) -> None:
+    """That the foreign one is refused above is not because nobody could reach it."""
+    for key in (
+        ("GET", "/v1/databases/{name}"),
+        ("GET", "/v1/snapshots/{snapshot_id}"),
+        ("GET", "/v1/jobs/{job_id}"),
+    ):
+        assert world.ask(key, world.foreign, world.secrets[f"{role}:foreign"]).status_code == 200
+        assert world.ask(key, world.foreign, world.secrets[f"{role}:all"]).status_code == 200
+        assert world.ask(key, world.own, world.secrets[f"{role}:foreign"]).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "key",
+    [("GET", "/v1/databases"), ("GET", "/v1/jobs"), ("GET", "/v1/audit"), ("GET", "/health/backups")],
+    ids=named,
+)
+def test_a_list_shows_what_the_token_reaches_and_nothing_else(world: World, key: tuple[str, str]) -> None:
+    ours = world.ask(key, world.own, world.secrets["admin:own"]).text
+    assert f'"{NAME}"' in ours
+    for name in (FOREIGN, world.foreign.snapshot_id, world.foreign.job_id, world.foreign.live_job_id):
+        assert name not in ours
+    assert f'"{FOREIGN}"' in world.ask(key, world.own, world.secrets["admin:all"]).text
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/audit"])
+def test_a_list_asked_for_a_foreign_database_is_answered_as_for_an_unknown_one(
+    world: World, path: str
+) -> None:
+    answers = [
+        world.ask(
+            ("GET", path),
+            world.own,
+            world.secrets["admin:own"],
+            route=Route(role=ADMIN, query=f"?database={name}"),
+        )
+        for name in (FOREIGN, UNKNOWN)
+    ]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].content == answers[1].content
+
+
+TO_STOP = {
+    JobKind.SNAPSHOT: OPERATE,
+    JobKind.VERIFY: OPERATE,
+    JobKind.CHECK: OPERATE,
+    JobKind.RESTORE: RESTORE,
+    JobKind.TABLES: RESTORE,
+    JobKind.RESET: RESTORE,
+    JobKind.UNDO: RESTORE,
+    JobKind.PRUNE: ADMIN,
+}
+
+
+@pytest.mark.parametrize("kind", JobKind)
+def test_to_stop_a_job_takes_the_role_that_may_ask_for_it(world: World, kind: JobKind) -> None:
+    needed = TO_STOP[kind]
+    job_id = asked_for(world.inline, kind, NAME, {})
+    mine = replace(world.own, live_job_id=job_id)
+    for role in Role:
+        response = world.ask(("POST", "/v1/jobs/{job_id}/cancel"), mine, world.secrets[f"{role}:own"])
+        assert (response.status_code == 403) is not role.includes(needed), (role, response.text)
+
+
+def test_what_was_done_stands_in_the_audit_under_the_tokens_name_and_its_address(world: World) -> None:
+    world.ask(("POST", "/v1/databases/{name}/checks"), world.own, world.secrets["operate:own"])
+    (entry,) = auditing.listing(world.inline.fleet, limit=1)
+    assert (entry.actor, entry.origin, entry.action) == ("operate-own", "api:testclient", "check.requested")
+    assert auditing.examine(world.inline.fleet).findings == ()
+
+
+def test_a_token_that_is_revoked_is_refused_with_the_next_request(world: World) -> None:
+    fleet, secret = world.inline.fleet, tokens.secret_of(bytes([255]) * 32)
+    now = datetime.now(UTC)
+    access.create(
+        fleet, name="leaver", role=ADMIN, databases=(), secret=secret, now=now, expires_at=None, by=TESTER
+    )
+    assert world.ask(("GET", "/v1/databases"), world.own, secret).status_code == 200
+    access.revoke(fleet, "leaver", now=now, by=TESTER)
+    assert code(world.ask(("GET", "/v1/databases"), world.own, secret)) == "unauthenticated"
