@@ -60,26 +60,26 @@ def damaged(database: str, why: str) -> Damaged:
 
 
 def renewed(former: Chain | None, database: str, snapshots: Sequence[Snapshot]) -> Chain:
-    """The list as the catalog would have it: with what is sealed, and without what was deleted.
+    """The list with what was sealed since, and without what was deleted.
 
-    What the catalog does not know stays in it: a catalog that was lost must not make the list forget.
+    All else stays as it was signed, whatever the catalog says by now: neither one that was lost nor one that was
+    meddled with makes the list forget a snapshot, take another hash for it, or change its order.
     """
     known = {s.id: s for s in snapshots if s.state is not SnapshotState.COPYING}
-    sealed = [
-        Link(id=s.id, sha256=s.manifest_sha256)
-        for s in sorted(snapshots, key=lambda s: s.sequence)
-        if s.state is SnapshotState.SEALED and s.manifest_sha256 is not None
+    links = [
+        link
+        for link in (former.snapshots if former is not None else ())
+        if link.id not in known or known[link.id].state is SnapshotState.SEALED
     ]
-    unknown: dict[str | None, list[Link]] = {}
-    before: str | None = None
-    for link in former.snapshots if former is not None else ():
-        if link.id not in known:
-            unknown.setdefault(before, []).append(link)
-        elif known[link.id].state is SnapshotState.SEALED:
-            before = link.id
-    links = unknown.pop(None, [])
-    for link in sealed:
-        links += [link, *unknown.pop(link.id, [])]
+    listed = {link.id for link in links}
+    following: str | None = None
+    for each in sorted(snapshots, key=lambda s: s.sequence, reverse=True):
+        if each.state is not SnapshotState.SEALED or each.manifest_sha256 is None:
+            continue
+        if each.id not in listed:
+            place = next((at for at, link in enumerate(links) if link.id == following), len(links))
+            links.insert(place, Link(id=each.id, sha256=each.manifest_sha256))
+        following = each.id
     return Chain(database=database, snapshots=tuple(links))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -64,6 +65,16 @@ def test_what_an_empty_catalog_does_not_know_stays_where_it_was() -> None:
 def test_what_came_after_one_that_was_deleted_stays_too() -> None:
     found = chain.renewed(made_of("a", "x", "b"), "orders", [snapshot("a", 1, DELETED), snapshot("b", 2)])
     assert ids(found) == ["x", "b"]
+
+
+def test_nothing_that_it_has_said_changes_though_the_catalog_says_otherwise() -> None:
+    meddled = [replace(snapshot("a", 9), manifest_sha256="another"), snapshot("b", 2), snapshot("c", 3)]
+    assert chain.renewed(made_of("a", "b"), "orders", meddled) == made_of("c", "a", "b")
+
+
+def test_one_that_was_adopted_comes_where_the_catalog_has_it() -> None:
+    snapshots = [snapshot("a", 1), snapshot("adopted", 2), snapshot("b", 3)]
+    assert ids(chain.renewed(made_of("a", "b"), "orders", snapshots)) == ["a", "adopted", "b"]
 
 
 def test_it_is_read_back_as_it_was() -> None:
