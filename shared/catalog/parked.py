@@ -45,7 +45,11 @@ class ParkedDatabases:
         window: timedelta,
     ) -> None:
         """Note what lies parked under a name; an undo calls it again with the other one."""
-        values: dict[str, Any] = {"parked_oid": parked_oid, "expires_at": func.now() + window}
+        values: dict[str, Any] = {
+            "parked_oid": parked_oid,
+            "expires_at": func.now() + window,
+            "dropped_at": None,
+        }
         row = upsert(PARKED).values(
             job_id=job_id,
             database=database,

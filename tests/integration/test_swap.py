@@ -11,8 +11,10 @@ import psycopg
 import pytest
 
 from embedded.postgres import Postgres
-from shared.domain.job import JobState
+from shared.domain.job import Job, JobState
+from shared.operations import requests
 from shared.postgres.dsn import Dsn
+from tests.actors import TESTER
 from tests.integration.comparison import assert_same, connect, fingerprint, names
 from tests.integration.conftest import Inline, RoleMaker
 from tests.integration.inline_fleet import InlineFleet
@@ -195,3 +197,28 @@ def test_the_database_that_others_are_maintained_from_can_be_restored(
         assert session.execute(SELECT).fetchone() == OLD
     with connect(own_postgres, "template1") as admin:
         admin.execute("alter database postgres owner to postgres")
+
+
+def test_an_undo_that_is_taken_back_where_nothing_was_live_can_be_asked_for_again(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    url = database()
+    name = Dsn.parse(url).dbname
+    fleet = inline(url)
+    old_and_new(fleet, url)
+    restored = succeeded(fleet.restore())
+    with psycopg.connect(url.replace(name, "postgres"), autocommit=True) as owner:
+        owner.execute(f"drop database {name} with (force)")
+    there = names(postgres)
+
+    def cancel(job: Job, step: str) -> None:
+        if step == "settle":
+            requests.cancel(fleet.fleet, job.id, by=TESTER)
+
+    fleet.before = cancel
+    assert fleet.undo(restored).state is JobState.CANCELLED
+    assert names(postgres) == there
+    fleet.before = lambda _job, _step: None
+    succeeded(fleet.undo(restored))
+    with psycopg.connect(url) as session:
+        assert session.execute(SELECT).fetchone() == OLD
