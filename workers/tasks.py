@@ -20,6 +20,7 @@ from shared.domain.ids import new_snapshot_id
 from shared.domain.job import CONTROL_QUEUE, SAGAS, JobKind
 from shared.errors import SnapfleetError
 from shared.operations import health, saga, schedule, steps
+from workers import progress
 from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -47,35 +48,36 @@ def register(app: Celery, resources: Resources) -> None:
 
 
 def register_step(app: Celery, resources: Resources, name: str) -> None:
-    @app.task(name=name, base=FleetTask, bind=True)
-    def run_step(_task: Task[Any, Any], job_id: str, epoch: int, seq: int) -> None:
-        if not saga.run_step(steps.STEPS, job_id, epoch=epoch, seq=seq, fleet=resources.fleet):
+    @app.task(name=name, base=FleetTask, bind=True, shared=False)
+    def run_step(task: Task[Any, Any], job_id: str, epoch: int, seq: int) -> None:
+        tell = progress.teller(task)
+        if not saga.run_step(steps.STEPS, job_id, epoch=epoch, seq=seq, fleet=resources.fleet, tell=tell):
             raise Ignore
 
 
 def register_rollback(app: Celery, resources: Resources, name: str) -> None:
     # Bound: an unbound errback may be run inside the worker's main process.
-    @app.task(name=name, base=FleetTask, bind=True)
+    @app.task(name=name, base=FleetTask, bind=True, shared=False)
     def roll_back(_task: Task[Any, Any], job_id: str, epoch: int) -> None:
         saga.roll_back(steps.STEPS, job_id, epoch=epoch, fleet=resources.fleet)
 
 
 def register_hand(app: Celery, resources: Resources, kind: JobKind) -> None:
-    @app.task(name=hand_task(kind), base=FleetTask, bind=True)
+    @app.task(name=hand_task(kind), base=FleetTask, bind=True, shared=False)
     def take_parts(_task: Task[Any, Any], job_id: str, epoch: int) -> None:
         steps.help_out(job_id, epoch=epoch, fleet=resources.fleet)
 
 
 def register_duties(app: Celery, resources: Resources) -> None:
-    @app.task(name=TICK_TASK, base=FleetTask, bind=True)
+    @app.task(name=TICK_TASK, base=FleetTask, bind=True, shared=False)
     def tick(_task: Task[Any, Any]) -> None:
         schedule.tick(resources.fleet, new_job_id=new_id, new_snapshot_id=snapshot_id_at)
 
-    @app.task(name=HOUSEKEEPING_TASK, base=FleetTask, bind=True)
+    @app.task(name=HOUSEKEEPING_TASK, base=FleetTask, bind=True, shared=False)
     def housekeeping(_task: Task[Any, Any]) -> None:
         schedule.housekeeping(resources.fleet)
 
-    @app.task(name=CANARY_TASK, base=FleetTask, bind=True)
+    @app.task(name=CANARY_TASK, base=FleetTask, bind=True, shared=False)
     def canary(_task: Task[Any, Any]) -> None:
         health.sing(resources.fleet, queue=CONTROL_QUEUE)
 

@@ -92,7 +92,7 @@ def test_a_duty_that_fails_is_one_warning(
 ) -> None:
     fleet = inline(database())
     with fleet.fleet.catalog.engine.begin() as catalog:
-        catalog.exec_driver_sql("drop table slot, cause, inbox, outbox, snapshot_hold cascade")
+        catalog.exec_driver_sql("drop table job cascade")
     with capture_logs() as lines:
         app_of(fleet).tasks[TICK_TASK].apply()
     [line] = [line for line in lines if line["log_level"] not in {"info", "debug"}]
