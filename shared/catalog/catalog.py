@@ -144,9 +144,9 @@ def translate(exc: DBAPIError) -> SnapfleetError:
         )
     if isinstance(cause, psycopg.errors.InsufficientPrivilege):
         return Refused(
-            "the catalog's user may not do this in its own database",
+            f"the user in CATALOG_URL may not do this in the catalog: {cause.diag.message_primary}",
             code="catalog_rights",
-            hint="make the user in CATALOG_URL the owner of that database",
+            hint="make it the owner of that database, or run deploy/sql/catalog.sql there again",
         )
     if isinstance(exc, OperationalError | InterfaceError) or exc.connection_invalidated:
         return unreachable(cause)

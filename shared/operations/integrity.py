@@ -41,10 +41,18 @@ class Budget:
 
 def look(session: Session, budget: Budget) -> Iterator[Finding]:
     """Definitions, the rows behind them, and what the server has counted."""
+    yield from rights(session)
     yield from definitions(session)
     yield from references(session, budget)
     yield from sequences(session, budget)
     yield from counters(session)
+
+
+def rights(session: Session) -> Iterator[Finding]:
+    closed = inspection.unreadable(session)
+    if closed:
+        what = f"this role may not read {inspection.first_of(closed)}"
+        yield found("not_readable", session.info.user, what, amount=len(closed))
 
 
 def definitions(session: Session) -> Iterator[Finding]:

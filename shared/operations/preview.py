@@ -214,6 +214,8 @@ def standing_against(
     yield from found(always)
     if swaps:
         yield from found(where_replaced)
+    if swaps and intent.safeguard:
+        yield from found([lambda: ties.refuse_unreadable(live, application_name=at.application_name)])
 
 
 def found(checks: Iterable[Callable[[], None]]) -> Iterable[SnapfleetError]:

@@ -88,7 +88,9 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
     with connected(side_dsn, application_name=run.name) as session:
         loading.prepare(session)
     with spooled(run, manifest) as archive:
-        restore_section(run, tools, side_dsn, archive, "pre-data")
+        for entries in contents.schemas_first(tools, archive_fd=archive.fileno()):
+            with contents.listed(entries) as list_fd:
+                restore_section(run, tools, side_dsn, archive, "pre-data", list_fd=list_fd)
         failpoints.reach("side.schema_restored")
         chosen = None if choose is None else choose(run, tools, side_dsn, archive)
         if chosen is None:

@@ -1,11 +1,13 @@
-"""What is tied to a live database and would not go over to the one that replaces it."""
+"""What of a live database stands against its being replaced: what is tied to it and would not go over, and what
+cannot be kept of it.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 from shared.errors import Refused, SnapfleetError
-from shared.postgres import bonds
+from shared.postgres import bonds, inspection
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
 
@@ -47,4 +49,18 @@ def refuse_subscriptions(session: Session, name: str) -> None:
             f"{name!r} subscribes to other databases: {', '.join(subscriptions)}",
             code="subscriptions",
             hint="drop each, logged in to that database: drop subscription …; make them anew after the restore",
+        )
+
+
+def refuse_unreadable(dsn: Dsn, *, application_name: str) -> None:
+    """Of what this role may not read no safety snapshot could be taken: better told now."""
+    closed: tuple[str, ...] = ()
+    # Where nobody gets in, the safety snapshot says what to do.
+    with suppress(SnapfleetError), connected(dsn, application_name=application_name) as live:
+        closed = inspection.unreadable(live)
+    if closed:
+        raise Refused(
+            f"no safety snapshot of {dsn.dbname!r} can be taken: this role may not read {inspection.first_of(closed)}",
+            code="insufficient_rights",
+            hint="let a superuser grant it (deploy/sql/source.sql), or restore without one: --no-safeguard",
         )

@@ -15,6 +15,7 @@ from shared.postgres.tools import Tools
 
 _FILLS_VIEW: Final = re.compile(rb"^\d+; \d+ \d+ MATERIALIZED VIEW DATA ")
 _EVENT_TRIGGER: Final = re.compile(rb"^\d+; \d+ \d+ (?:(?:COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
+_SCHEMA: Final = re.compile(rb"^\d+; \d+ \d+ (?:SCHEMA - |ACL - SCHEMA )")
 _NAME: Final = rb'(?:"(?:[^"]|"")+"|[^\s".;]+)'
 _REFRESH: Final = re.compile(
     rb"^REFRESH MATERIALIZED VIEW (" + _NAME + rb"\." + _NAME + rb");$", re.MULTILINE
@@ -40,10 +41,25 @@ class ViewsToFill:
     encoding: str
 
 
+def schemas_first(tools: Tools, *, archive_fd: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The archive's list in two: schemas with their grants, and all the rest.
+
+    pg_restore alone would grant at the very end. But nothing can be given to an owner who may not create
+    anything in its schema, unless a superuser does it.
+    """
+    entries = listing(tools, archive_fd=archive_fd)
+    schemas = tuple(entry for entry in entries if _SCHEMA.match(entry))
+    return schemas, tuple(entry for entry in entries if not _SCHEMA.match(entry))
+
+
+def listing(tools: Tools, *, archive_fd: int) -> list[bytes]:
+    argv = [str(tools.pg_restore), "--list", f"/proc/self/fd/{archive_fd}"]
+    return [line for line in output(argv, archive_fd).split(b"\n") if line and not line.startswith(b";")]
+
+
 def read(tools: Tools, *, archive_fd: int) -> Contents:
     """The list of an archive. Raises as `dump.restore` does for a file that is none."""
-    argv = [str(tools.pg_restore), "--list", f"/proc/self/fd/{archive_fd}"]
-    entries = [line for line in output(argv, archive_fd).split(b"\n") if line and not line.startswith(b";")]
+    entries = listing(tools, archive_fd=archive_fd)
     views = tuple(entry for entry in entries if _FILLS_VIEW.match(entry))
     triggers = tuple(entry for entry in entries if _EVENT_TRIGGER.match(entry))
     apart = {*views, *triggers}

@@ -14,6 +14,9 @@ from shared.domain.parts import Column, Table
 from shared.errors import NotFound
 from shared.postgres.session import Session, statement
 
+NAMED = 5
+"""Of many things that are wrong alike so many are named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
@@ -192,6 +195,17 @@ def hidden_by_row_security(session: Session) -> tuple[str, ...]:
          where relkind in ('r', 'p') and relrowsecurity and pg_catalog.row_security_active(oid)
          order by 1"""
     return tuple(r["name"] for r in session.execute(query))
+
+
+def unreadable(session: Session) -> tuple[str, ...]:
+    """What a snapshot needs and the session's role may not read, each with its kind."""
+    return tuple(r["what"] for r in session.execute(statement("unreadable").encode()))
+
+
+def first_of(names: Sequence[str]) -> str:
+    """For people: a few of many names."""
+    more = f", and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
