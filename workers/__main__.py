@@ -21,6 +21,7 @@ from shared.operations import starting
 from shared.settings import Settings
 from workers import control, memory
 from workers.app import make_worker_app
+from workers.measuring import measured
 from workers.resources import Resources, make_fleet
 
 log = structlog.get_logger(__name__)
@@ -34,29 +35,35 @@ def main(argv: list[str] | None = None) -> int:
         logs.configure(level=settings.log_level, style=settings.log_format)
         check(settings)
     except SnapfleetError as exc:
-        sys.stderr.write(f"error: {exc.message}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
-        return 1
+        return refuse(exc)
     if settings.failpoints is not None:
         failpoints.arm(settings.failpoints)
     memory.give_back_freed()
     control.keep_only_questions()
     # SIGTERM means: finish what can be finished within the soft shutdown window, then stop.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # noqa: TID251 - Celery reads it there, and only there
-    app = make_worker_app(Resources(settings))
     # Sent over its connection to Redis, by the loop that takes the messages.
     heartbeat_sent.connect(Heartbeat(settings.heartbeat_file).beat, weak=False)
-    app.worker_main(
-        [
-            "worker",
-            f"--hostname={options.name}@%h",
-            f"--concurrency={options.concurrency or settings.worker_concurrency}",
-            f"--queues={options.queues}",
-            "--without-gossip",
-            "--without-mingle",
-            f"--loglevel={settings.log_level}",
-        ]
-    )
+    argv = [
+        "worker",
+        f"--hostname={options.name}@%h",
+        f"--concurrency={options.concurrency or settings.worker_concurrency}",
+        f"--queues={options.queues}",
+        "--without-gossip",
+        "--without-mingle",
+        f"--loglevel={settings.log_level}",
+    ]
+    try:
+        with measured(host=settings.metrics_host, port=options.metrics_port) as meters:
+            make_worker_app(Resources(settings, meters)).worker_main(argv)
+    except SnapfleetError as exc:
+        return refuse(exc)
     return 0
+
+
+def refuse(exc: SnapfleetError) -> int:
+    sys.stderr.write(f"error: {exc.message}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
+    return 1
 
 
 def utc_now() -> datetime:
@@ -78,6 +85,7 @@ def check(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     made.add_argument("--concurrency", type=int, help="processes of the pool (default: WORKER_CONCURRENCY)")
+    made.add_argument("--metrics-port", type=int, help="serve metrics there, at METRICS_HOST (default: not)")
     made.add_argument("--name", default="worker", help="unlike any other worker's on this host")
     made.add_argument("--failpoints", action="store_true", help="for fault tests only")
     made.add_argument("--queues", default=",".join(QUEUES), help="default: all of %(default)s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
 from socketserver import ThreadingMixIn
@@ -35,6 +36,8 @@ class Server:
                 code="metrics_port_taken",
                 hint="give every process of this host a port of its own",
             ) from exc
+        # A child of this process must not keep the port when this one is gone.
+        os.register_at_fork(after_in_child=self._server.socket.close)
         self.port = int(self._server.server_port)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()

@@ -13,6 +13,7 @@ from shared.broker.doorbell import CeleryDoorbell
 from shared.catalog import catalog
 from shared.domain.database import Database
 from shared.domain.keys import NO_KEYS, Keys
+from shared.domain.meters import NO_METERS, Meters
 from shared.errors import Misconfigured
 from shared.locks.redis import RedisLocks
 from shared.operations.fleet import Fleet
@@ -21,6 +22,7 @@ from shared.storage import s3
 from shared.storage.base import Storage
 from shared.storage.encryption import Encryption
 from shared.storage.folder import FolderStorage
+from shared.storage.metered import MeteredStorage
 from shared.storage.mirror import MirrorStorage
 from shared.storage.repository import Repository
 from shared.storage.signing import Signing
@@ -41,6 +43,7 @@ def compose(
     targets: Mapping[str, str],
     keys: Keys = NO_KEYS,
     catalog_connections: int = 2,
+    meters: Meters = NO_METERS,
 ) -> Fleet:
     """Everything that operations need. Connects to nothing yet.
 
@@ -56,7 +59,7 @@ def compose(
     return Fleet(
         catalog=catalog.connect(catalog_url, connections=catalog_connections),
         repository=Repository(
-            open_storage(bucket=bucket, prefix=prefix, folder=folder),
+            open_storage(bucket=bucket, prefix=prefix, folder=folder, meters=meters),
             encryption=Encryption.of(keys),
             signing=Signing.of(keys),
         ),
@@ -69,13 +72,20 @@ def compose(
         allow_old_tools=allow_old_tools,
         targets=targets,
         owner=f"{socket.gethostname()}:{os.getpid()}",
+        meters=meters,
     )
 
 
-def open_storage(*, bucket: str | None, prefix: str, folder: Path | None) -> Storage:
+def open_storage(
+    *, bucket: str | None, prefix: str, folder: Path | None, meters: Meters = NO_METERS
+) -> Storage:
     """The folder, the bucket, or both as a mirror that reads from the folder first."""
-    in_folder = FolderStorage(folder) if folder is not None else None
-    in_bucket = s3.connect(bucket=bucket, prefix=prefix) if bucket is not None else None
+    in_folder = in_bucket = None
+    if folder is not None:
+        in_folder = MeteredStorage(FolderStorage(folder), place="folder", meters=meters)
+    if bucket is not None:
+        there = s3.connect(bucket=bucket, prefix=prefix, on_retry=meters.storage_retried)
+        in_bucket = MeteredStorage(there, place="s3", meters=meters)
     if in_folder is not None and in_bucket is not None:
         return MirrorStorage(first=in_folder, second=in_bucket)
     storage = in_folder or in_bucket

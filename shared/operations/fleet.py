@@ -10,6 +10,7 @@ from pathlib import Path
 from shared.broker.doorbell import Doorbell
 from shared.catalog.catalog import Catalog
 from shared.domain.database import Database
+from shared.domain.meters import NO_METERS, Meters
 from shared.errors import Misconfigured, NotFound, Refused
 from shared.locks.base import Locks
 from shared.postgres.dsn import Dsn
@@ -35,6 +36,8 @@ class Fleet:
     """Whether snapshots are taken with a pg_dump that a hostile server could run code in."""
     lock_wait: timedelta = timedelta(seconds=30)
     """How long a copy waits for a table that somebody else has locked."""
+    meters: Meters = NO_METERS
+    """Who counts what this process does."""
 
     def database(self, name: str | None) -> Database:
         """A configured database; the only one, if none is named. NotFound names those there are."""

@@ -20,6 +20,7 @@ import structlog
 
 from shared import failpoints
 from shared.catalog.parts import TakenPart
+from shared.domain.job import Job
 from shared.errors import Unreachable
 from shared.operations.fleet import Fleet
 from shared.operations.lease import Lease, LeaseLost
@@ -64,10 +65,10 @@ def call_hands(run: StepRun) -> None:
 
 def lead(run: StepRun, work: Work) -> None:
     """Do parts until every one is done, by whomever."""
-    owner = new_owner(run.fleet)
+    owner, step = new_owner(run.fleet), str(run.job.step)
     while True:
         run.check()
-        if take_one(run.fleet, run.job.id, run.job.epoch, owner=owner, work=work, check=run.check):
+        if take_one(run.fleet, run.job.id, run.job.epoch, step=step, owner=owner, work=work, check=run.check):
             run.report()
             continue
         with run.fleet.catalog.transaction() as tx:
@@ -76,11 +77,11 @@ def lead(run: StepRun, work: Work) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def help_out(fleet: Fleet, job_id: str, epoch: int, work: Work) -> int:
+def help_out(fleet: Fleet, job: Job, work: Work) -> int:
     """A hand: do parts while there are any; how many were done."""
-    owner = new_owner(fleet)
+    owner, step = new_owner(fleet), str(job.step)
     done = 0
-    while take_one(fleet, job_id, epoch, owner=owner, work=work, check=lambda: None):
+    while take_one(fleet, job.id, job.epoch, step=step, owner=owner, work=work, check=lambda: None):
         done += 1
     return done
 
@@ -90,6 +91,7 @@ def take_one(
     job_id: str,
     epoch: int,
     *,
+    step: str,
     owner: str,
     work: Work,
     check: Callable[[], None],
@@ -116,6 +118,7 @@ def take_one(
             failpoints.reach("part.worked")
             check_both()
         hand_in(fleet, job_id, epoch, taken.number, owner, meter.done_bytes, result)
+        fleet.meters.part_done(step, raw_bytes=meter.done_bytes, seconds=time.monotonic() - taken_at)
         failpoints.reach("part.handed_in")
     except Exception:
         with fleet.catalog.transaction() as tx:
@@ -158,6 +161,6 @@ def kept(  # noqa: PLR0917 - one caller, and each of these is a plain fact about
             raise LeaseLost("the part is somebody else's now")
         lease.nudge()
 
-    lease = Lease(renew, ttl=fleet.lease, taken_at=taken_at)
+    lease = Lease(renew, ttl=fleet.lease, taken_at=taken_at, meters=fleet.meters)
     with lease:
         yield lease

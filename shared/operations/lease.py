@@ -15,6 +15,7 @@ from typing import Self
 
 import structlog
 
+from shared.domain.meters import NO_METERS, Meters
 from shared.errors import Permanent, SnapfleetError, Transient
 
 log = structlog.get_logger(__name__)
@@ -38,8 +39,16 @@ class Lease:
     `taken_at` is the monotonic time just before the lease was asked for.
     """
 
-    def __init__(self, renew: Callable[[], None], *, ttl: timedelta, taken_at: float) -> None:
+    def __init__(
+        self,
+        renew: Callable[[], None],
+        *,
+        ttl: timedelta,
+        taken_at: float,
+        meters: Meters = NO_METERS,
+    ) -> None:
         self._renew = renew
+        self._meters = meters
         self._ttl_seconds = ttl.total_seconds()
         self._renewed_at = taken_at
         self._verdict: SnapfleetError | None = None
@@ -80,10 +89,14 @@ class Lease:
                 self._renew()
             except (LeaseLost, Stopped) as verdict:
                 self._verdict = verdict
+                lost = isinstance(verdict, LeaseLost)
+                self._meters.lease_renewed("lost" if lost else "renewed", seconds=time.monotonic() - asked_at)
                 return
             except SnapfleetError as exc:
                 # Not refused, only not heard: `check` says when it is too late.
                 log.warning("lease_renewal_failed", code=exc.code)
+                self._meters.lease_renewed("failed", seconds=time.monotonic() - asked_at)
                 self._changed.set()
                 continue
             self._renewed_at = asked_at
+            self._meters.lease_renewed("renewed", seconds=time.monotonic() - asked_at)

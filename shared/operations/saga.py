@@ -20,7 +20,8 @@ import structlog
 from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.catalog.jobs import Claim
-from shared.domain import events
+from shared.catalog.parts import PartsProgress
+from shared.domain import events, wording
 from shared.domain.database import Database
 from shared.domain.job import LANES, SAGAS, Job, JobKind, JobState, Lane, Step, StepState
 from shared.errors import Permanent, SnapfleetError, Transient, Unreachable
@@ -63,6 +64,9 @@ class StepRun:
         self.database: Database = fleet.database(claim.job.database)
         self._progress: dict[str, Any] = {}
         self._lease: Lease | None = None
+        self.tell: Tell | None = None
+        """Who likes to hear in words how far it is. Must not wait: the thread that renews the lease calls it."""
+        self._told_at = -TELL_EVERY_SECONDS
 
     @property
     def name(self) -> str:
@@ -102,6 +106,21 @@ class StepRun:
         with self.fleet.catalog.transaction() as tx:
             return tx.jobs.step(self.job.id, SAGAS[self.job.kind].steps.index(step) + 1).data
 
+    def _is_worth_telling(self) -> bool:
+        return self.tell is not None and time.monotonic() - self._told_at >= TELL_EVERY_SECONDS
+
+    def _tell(self, parts: PartsProgress) -> None:
+        """How far it is, to whoever looks on: often enough to be looked at, and no oftener."""
+        text = wording.progress(
+            done_parts=parts.done,
+            parts=parts.total,
+            done_bytes=parts.done_bytes + int(self._progress.get("archive_bytes", 0)),
+            expected_bytes=parts.expected_bytes,
+        )
+        if text and self.tell is not None:
+            self._told_at = time.monotonic()
+            self.tell(text)
+
     @contextmanager
     def leased(self, taken_at: float) -> Generator[None]:
         token = f"{self.job.id}:{self.job.epoch}"
@@ -111,8 +130,11 @@ class StepRun:
         def renew() -> None:
             with self.fleet.catalog.transaction() as tx:
                 renewal = tx.jobs.renew(self.claim, ttl=ttl, progress=self._progress or None)
+                parts = tx.parts.progress(self.job.id) if self._is_worth_telling() else None
             if renewal is None:
                 raise LeaseLost("superseded")
+            if parts is not None:
+                self._tell(parts)
             lock.renew()
             # A rollback goes on to its end, whatever its deadline.
             if self.job.state is JobState.ACTIVE:
@@ -123,7 +145,7 @@ class StepRun:
 
         lock.take()
         try:
-            with Lease(renew, ttl=ttl, taken_at=taken_at) as lease:
+            with Lease(renew, ttl=ttl, taken_at=taken_at, meters=self.fleet.meters) as lease:
                 self._lease = lease
                 yield
         finally:
@@ -180,8 +202,16 @@ class StepActions:
 
 Steps = Mapping[tuple[JobKind, str], StepActions]
 
+Tell = Callable[[str], None]
+TELL_EVERY_SECONDS = 10.0
 
-def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -> bool:
+OUTCOMES: Mapping[JobState | None, str] = {None: "superseded", JobState.ROLLING_BACK: "failed"}
+"""How a step that raised has ended, by what became of its job."""
+
+
+def run_step(
+    steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet, tell: Tell | None = None
+) -> bool:
     """Run one step if it is this message's turn; False where it was not, and nothing must follow.
 
     Raises Told when the job turns round, so that the message's errback undoes it.
@@ -192,12 +222,19 @@ def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -
         if claim is None:
             log.info("step_refused", job=job_id, epoch=epoch, seq=seq)
             return False
-        resumed = tx.jobs.begin_step(claim)
+        before = tx.jobs.begin_step(claim)
+        resumed = before is StepState.DOING
         # In here: a worker that does not know this database leaves the claim to one that does.
         run = StepRun(fleet, claim, resumed=resumed)
-        if seq == 1 and not resumed:
+        run.tell = tell
+        if seq == 1 and before is StepState.NEW:  # and not when it starts over
             event(tx, claim.job, "started")
     name = SAGAS[claim.job.kind].steps[seq - 1]
+
+    def ended(outcome: str) -> None:
+        seconds = time.monotonic() - taken_at
+        fleet.meters.step_ended(claim.job.kind, name, outcome=outcome, seconds=seconds)
+
     bound = {"job": job_id, "database": claim.job.database, "step": f"{claim.job.kind}.{name}"}
     with structlog.contextvars.bound_contextvars(**bound):
         log.info("step_started", epoch=epoch, resumed=resumed)
@@ -211,18 +248,24 @@ def run_step(steps: Steps, job_id: str, *, epoch: int, seq: int, fleet: Fleet) -
                 failpoints.reach(f"{claim.job.kind}.{name}:finished")
         except LeaseLost:
             log.warning("step_superseded", epoch=epoch)
+            ended("superseded")
             return False
         except StartOver as start_over:
             go_back(run, start_over.step)
+            ended("retried")
             return False
         except SystemExit:
             # The worker is being stopped: another may go on at once, and need not wait for the lease.
             turn(run, Transient("the worker was stopped in the middle", code="worker_stopped"))
+            ended("retried")
             raise
         except Exception as exc:
-            if turn(run, exc) is JobState.ROLLING_BACK:
+            state = turn(run, exc)
+            ended(OUTCOMES.get(state, "retried"))
+            if state is JobState.ROLLING_BACK:
                 raise Told(name) from exc
             return False
+        ended("done")
         log.info("step_finished", seconds=round(time.monotonic() - taken_at, 3))
     if job.state.is_final:
         dispatch.start_waiting(fleet, job.database)

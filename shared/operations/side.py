@@ -175,7 +175,7 @@ def help_load(fleet: Fleet, job: Job) -> int:
         return 0
     dsn = server_of(fleet, job).for_database(str(steps["create"].data["side"]))
     with connected(dsn, application_name=f"snapfleet:{job.id[:13]}:{job.epoch}") as session:
-        return hands.help_out(fleet, job.id, job.epoch, load_work(fleet, job.database, session))
+        return hands.help_out(fleet, job, load_work(fleet, job.database, session))
 
 
 def build(run: StepRun, *, choose: Choose | None = None) -> Outcome:

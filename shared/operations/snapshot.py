@@ -283,7 +283,7 @@ def help_copy(fleet: Fleet, job: Job) -> int:
     name = f"snapfleet:{job.id[:13]}:{job.epoch}"
     exported = str(step.data["snapshot"])
     with copying.reading(dsn, snapshot=exported, application_name=name) as reader:
-        return hands.help_out(fleet, job.id, job.epoch, copy_work(fleet, job.database, reader))
+        return hands.help_out(fleet, job, copy_work(fleet, job.database, reader))
 
 
 def undo_copy(run: StepRun) -> None:

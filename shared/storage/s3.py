@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
@@ -49,12 +49,13 @@ def connect(
     connect_timeout: timedelta = timedelta(seconds=5),
     read_timeout: timedelta = timedelta(seconds=30),
     attempts: int = 5,
+    on_retry: Callable[[str], None] = lambda _operation: None,
 ) -> S3Storage:
     """A storage with a client of its own; nothing is sent before its first use.
 
     Credentials, region and endpoint come from the usual places (AWS_ACCESS_KEY_ID, AWS_PROFILE,
     AWS_ENDPOINT_URL_S3, a role …) where they are not given. An endpoint of one's own is addressed in
-    path style. Raises Misconfigured.
+    path style. `on_retry` hears the name of each operation whose request is sent again. Raises Misconfigured.
     """
     config = Config(
         connect_timeout=connect_timeout.total_seconds(),
@@ -72,6 +73,12 @@ def connect(
             raise Misconfigured(
                 str(exc), code="endpoint_invalid", hint="correct AWS_ENDPOINT_URL_S3"
             ) from exc
+
+    def tell(request: Any, operation_name: str, **_: object) -> None:
+        if request.context.get("retries", {}).get("attempt", 1) > 1:
+            on_retry(operation_name)
+
+    client.meta.events.register("request-created.s3", tell)
     return S3Storage(bucket, prefix, client=client, read_attempts=attempts)
 
 
