@@ -232,8 +232,8 @@ class Jobs:
         return to_job(row) if row else None
 
     def find(self, prefix: str) -> list[Job]:
-        """Jobs whose id starts with what a user typed."""
-        query = select(JOB).where(func.starts_with(func.cast(JOB.c.id, JobRow.kind.type), prefix))
+        """Jobs whose id starts with what a user typed, in whichever case."""
+        query = select(JOB).where(func.starts_with(func.cast(JOB.c.id, JobRow.kind.type), prefix.lower()))
         return [to_job(row) for row in self._db.execute(query.limit(2)).mappings()]
 
     def listing(self, *, database: str | None = None, limit: int = 50) -> Sequence[Job]:

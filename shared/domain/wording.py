@@ -1,6 +1,8 @@
-"""Numbers in sentences."""
+"""Numbers, and what somebody typed, in sentences."""
 
 from __future__ import annotations
+
+SHOWN_CHARACTERS = 80
 
 
 def counted(count: int, thing: str) -> str:
@@ -23,3 +25,9 @@ def progress(*, done_parts: int, parts: int, done_bytes: int, expected_bytes: in
 
 def gigabytes(count: int) -> str:
     return f"{count / 1e9:.2f}"
+
+
+def shown(given: str) -> str:
+    """Something that was typed as a name or an id, whatever it is: one line, and not a long one."""
+    line = "".join(char if char.isprintable() else "?" for char in given[:SHOWN_CHARACTERS])
+    return line + ("…" if len(given) > SHOWN_CHARACTERS else "")

@@ -15,6 +15,7 @@ from shared.domain.access import Actor
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
+from shared.domain.wording import shown
 from shared.errors import Busy, NotFound, Refused
 from shared.operations import auditing, blocking, dispatch, standing
 from shared.operations.fleet import Fleet
@@ -55,10 +56,10 @@ def enter(tx: Transaction, fleet: Fleet, new: NewJob, *, by: Actor) -> tuple[Job
             blocking.refuse_blocked(tx, job.database)
         data = {"kind": str(job.kind), "request": dict(job.request)}
         tx.outbox.add(f"{job.kind}.accepted", database=job.database, job_id=job.id, data=data)
+        auditing.requested(tx, job, by=by)
     refuse_other(job, new.kind, new.database, new.request_digest)
     return job, is_new
 
-        auditing.requested(tx, job, by=by)
 
 def accepted_before(
     fleet: Fleet,
@@ -146,7 +147,7 @@ def choose_snapshot(fleet: Fleet, database: str, *, snapshot_id: str | None, at:
             found = tx.snapshots.get(snapshot_id)
             if found is None or found.database != database:
                 raise NotFound(
-                    f"database {database} has no snapshot {snapshot_id}",
+                    f"database {database} has no snapshot {shown(snapshot_id)}",
                     code="snapshot_unknown",
                     hint=f"`snapfleet snapshot list {database}` shows them",
                 )
@@ -188,7 +189,7 @@ def find_job(fleet: Fleet, job_id: str) -> Job:
     with fleet.catalog.transaction() as tx:
         found = tx.jobs.find(job_id)
     if not found:
-        raise NotFound(f"no job {job_id}", code="job_unknown", hint="`snapfleet jobs` lists them")
+        raise NotFound(f"no job {shown(job_id)}", code="job_unknown", hint="`snapfleet jobs` lists them")
     if len(found) > 1:
         raise ambiguous("job", job_id, [each.id for each in found])
     return found[0]
@@ -200,7 +201,7 @@ def find_snapshot(fleet: Fleet, snapshot_id: str) -> Snapshot:
         found = tx.snapshots.find(snapshot_id)
     if not found:
         raise NotFound(
-            f"no snapshot {snapshot_id}",
+            f"no snapshot {shown(snapshot_id)}",
             code="snapshot_unknown",
             hint="`snapfleet snapshot list` shows them",
         )
@@ -263,6 +264,8 @@ def cancel(fleet: Fleet, job_id: str, *, by: Actor) -> Job:
         )
     with fleet.catalog.transaction() as tx:
         asked = tx.jobs.request_cancel(job.id)
+        if asked is not None:
+            auditing.did(tx, f"{job.kind}.cancel_requested", by=by, database=job.database, job_id=job.id)
     if asked is None:
         raise Refused(f"job {job.id} is {job.state}: there is nothing to cancel", code="job_ended")
     dispatch.reap(fleet, job.id)
@@ -274,17 +277,15 @@ def pin(fleet: Fleet, snapshot_id: str, *, pinned: bool, by: Actor) -> Snapshot:
     with fleet.catalog.transaction() as tx:
         changed = tx.snapshots.set_pinned(snapshot_id, pinned=pinned)
         found = tx.snapshots.get(snapshot_id)
-        if asked is not None:
-            auditing.did(tx, f"{job.kind}.cancel_requested", by=by, database=job.database, job_id=job.id)
+        if changed and found is not None:
+            action = "snapshot.pinned" if pinned else "snapshot.unpinned"
+            data = {"snapshot_id": snapshot_id}
+            auditing.did(tx, action, by=by, database=found.database, details=data)
     if not changed or found is None:
         raise NotFound(
-            f"no snapshot {snapshot_id}",
+            f"no snapshot {shown(snapshot_id)}",
             code="snapshot_unknown",
             hint="`snapfleet snapshot list` shows them",
         )
     standing.keep(fleet, found.database)
     return found
-        if changed and found is not None:
-            action = "snapshot.pinned" if pinned else "snapshot.unpinned"
-            data = {"snapshot_id": snapshot_id}
-            auditing.did(tx, action, by=by, database=found.database, details=data)

@@ -13,6 +13,7 @@ from shared.domain.access import Actor
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.domain.suspicion import Contents
+from shared.domain.wording import shown
 from shared.errors import NotFound, Refused
 from shared.operations import auditing, standing
 from shared.operations.fleet import Fleet
@@ -88,7 +89,7 @@ def accept(fleet: Fleet, snapshot_id: str, *, by: Actor) -> Snapshot:
     with fleet.catalog.transaction() as tx:
         found = tx.snapshots.get(snapshot_id)
         if found is None:
-            raise NotFound(f"no snapshot {snapshot_id}", code="snapshot_unknown")
+            raise NotFound(f"no snapshot {shown(snapshot_id)}", code="snapshot_unknown")
         if not found.suspicions:
             raise Refused(
                 f"snapshot {snapshot_id} is {found.standing}, not suspect: there is nothing to accept",
