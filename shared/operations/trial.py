@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -190,13 +190,7 @@ def drive(fleet: Fleet, kind: JobKind, request: dict[str, object]) -> Job:
     if not isinstance(bell, MemoryDoorbell):
         raise TypeError("a trial rings for itself")
     while bell.rung:
-        job = bell.rung.pop(0)
-        if job.state is JobState.ROLLING_BACK:
-            saga.roll_back(steps.STEPS, job.id, epoch=job.epoch, fleet=fleet)
-            continue
-        for seq, _ in job.remaining:
-            if not saga.run_step(steps.STEPS, job.id, epoch=job.epoch, seq=seq, fleet=fleet):
-                break
+        answer(fleet, bell.rung.pop(0))
     ended = requests.find_job(fleet, job_id)
     if ended.state is not JobState.SUCCEEDED:
         told = ended.error or {}
@@ -206,6 +200,17 @@ def drive(fleet: Fleet, kind: JobKind, request: dict[str, object]) -> Job:
             hint=told.get("hint"),
         )
     return ended
+
+
+def answer(fleet: Fleet, job: Job) -> None:
+    """What a worker does for one doorbell. What it is told of stands in the job's row."""
+    try:
+        for seq, _ in job.remaining:
+            if not saga.run_step(steps.STEPS, job.id, epoch=job.epoch, seq=seq, fleet=fleet):
+                return
+    except saga.Told:
+        with suppress(saga.Told):
+            saga.roll_back(steps.STEPS, job.id, epoch=job.epoch, fleet=fleet)
 
 
 def sweep(storage: Storage, now: datetime) -> None:

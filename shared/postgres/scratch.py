@@ -18,10 +18,10 @@ LASTS = timedelta(hours=1)
 MADE = re.compile(rf"{PREFIX}(\d{{8}}t\d{{6}}z)_")
 
 FILL = """
-create table trial (id bigint primary key, words text not null, raw bytea);
-create index on trial (words);
-create sequence numbers;
-create view lately as select id from trial where id > 10;
+create table public.trial (id bigint primary key, words text not null, raw bytea);
+create index on public.trial (words);
+create sequence public.numbers;
+create view public.lately as select id from public.trial where id > 10;
 """
 
 
@@ -61,18 +61,18 @@ def fill(session: Session) -> None:
 def add(session: Session) -> None:
     """A hundred rows more."""
     session.execute(
-        "insert into trial select coalesce(max(id), 0) + i, 'word ' || i, decode(md5(i::text), 'hex')"
-        " from trial right join generate_series(1, 100) i on true group by i"
+        "insert into public.trial select coalesce(max(id), 0) + i, 'word ' || i, decode(md5(i::text), 'hex')"
+        " from public.trial right join generate_series(1, 100) i on true group by i"
     )
 
 
 def empty(session: Session) -> None:
     """What somebody did by mistake."""
-    session.execute("truncate trial")
+    session.execute("truncate public.trial")
 
 
 def rows(session: Session) -> int:
-    found = session.execute("select count(*) as n from trial").fetchone()
+    found = session.execute("select count(*) as n from public.trial").fetchone()
     return int(found["n"]) if found else 0
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from shared.storage.base import Storage
+from shared.storage.below import BelowStorage
 from shared.storage.folder import FolderStorage
 from shared.storage.memory import MemoryStorage
 from shared.storage.mirror import MirrorStorage
@@ -14,7 +15,7 @@ from tests.contract import s3_servers
 from tests.contract.s3_servers import S3Server
 
 S3_SERVERS = ("seaweedfs", "moto", "rclone")
-STORAGES = ("memory", "folder", *S3_SERVERS, "folder+memory", "folder+seaweedfs")
+STORAGES = ("memory", "folder", *S3_SERVERS, "folder+memory", "folder+seaweedfs", "below")
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +63,8 @@ def prefix() -> str:
 def _place(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if name == "memory":
         return MemoryStorage()
+    if name == "below":
+        return BelowStorage(MemoryStorage(), "a/part")
     if name == "folder":
         return FolderStorage(tmp_path / "snapshots")
     server: S3Server = request.getfixturevalue(name)

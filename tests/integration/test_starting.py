@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
+from psycopg import sql
 
 from beat.__main__ import check as check_beat
 from embedded import ports
+from embedded.postgres import Postgres
 from embedded.valkey import Valkey
 from shared.catalog import catalog
 from shared.catalog.migration import migrate
@@ -36,17 +40,26 @@ def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Generator[Valkey]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def migrated(postgres: Postgres) -> Generator[str]:
+    """A catalog that none of these tests changes."""
+    name = f"starting_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        ours = catalog.connect(postgres.dsn(name))
+        migrate(ours)
+        ours.close()
+        yield postgres.dsn(name)
+        admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
 @pytest.fixture
-def environ(database: Callable[..., str], redis_url: str, tmp_path: Path) -> dict[str, str]:
-    """All that a worker needs, with a migrated catalog."""
-    url = database()
-    ours = catalog.connect(url)
-    migrate(ours)
-    ours.close()
+def environ(migrated: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    """All that a worker needs."""
     return {
         "PATH": os.environ["PATH"],  # noqa: TID251 - programs are found as they are by a user
-        "DATABASE_URL": database(),
-        "CATALOG_URL": url,
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x",
+        "CATALOG_URL": migrated,
         "REDIS_URL": redis_url,
         "SNAPSHOT_DIR": str(tmp_path / "repository"),
     }
@@ -142,4 +155,5 @@ def test_the_process_says_it_in_two_lines_and_ends_with_1(
         timeout=60,
     )
     assert ended.returncode == 1
-    assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == ["error", "hint"]
+    said = [line for line in ended.stderr.splitlines() if not line.startswith("{")]
+    assert [line.partition(":")[0] for line in said] == ["error", "hint"]

@@ -1,0 +1,395 @@
+"""`snapfleet doctor` names what is wrong: one thing after another is spoiled, and each is found by its code."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from cli import doctor
+from embedded import ports
+from embedded.postgres import Postgres
+from embedded.seaweed import SeaweedFS
+from embedded.valkey import Valkey
+from shared.domain.ids import new_snapshot_id
+from shared.errors import SnapfleetError
+from shared.operations import examinations, trial
+from shared.operations.composition import compose
+from shared.operations.examining import Examination, Notes, Result, Verdict, examine, worst
+from shared.operations.fleet import Fleet
+from shared.postgres import scratch
+from shared.postgres.dsn import Dsn
+from shared.settings import Settings
+from shared.storage import keys
+from tests.integration.doctor_site import Environ, Site, site
+
+Plant = Callable[[Site], AbstractContextManager[Environ]]
+"""Spoils something, and mends it afterwards."""
+
+
+@pytest.fixture(scope="module")
+def healthy(
+    postgres: Postgres, seaweed: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Site]:
+    folder = tmp_path_factory.mktemp("doctor")
+    valkey = Valkey(folder / "valkey")
+    valkey.start()
+    with site(postgres=postgres, valkey=valkey, seaweed=seaweed, folder=folder) as made:
+        yield made
+    valkey.stop()
+
+
+@pytest.fixture
+def asked(healthy: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Verdict]]:
+    """What the command finds in the healthy installation with some variables changed, or unset by None."""
+    for name in os.environ:  # noqa: TID251 - the command reads it
+        if name.startswith(("AWS_", "PG", "SNAPFLEET_", "S3_", "SNAPSHOT_")) or name.endswith("_URL"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def ask(*only: str, **changes: str | None) -> list[Verdict]:
+        for name, value in {**healthy.environ, **changes}.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        return list(doctor.examined(only, with_trial=False))
+
+    return ask
+
+
+def closed() -> int:
+    return ports.free(1)[0]
+
+
+# What can be said in settings alone: the examination that finds it, the code, the variables.
+SETTINGS: dict[str, tuple[str, str, Callable[[Site], dict[str, str | None]]]] = {
+    "a setting that is missing": ("settings", "misconfigured", lambda _: {"CATALOG_URL": None}),
+    "a setting with a typing error": ("settings", "misconfigured", lambda _: {"LEASE_SECONDS": "soon"}),
+    "a secret's file that is not there": (
+        "settings",
+        "misconfigured",
+        lambda _: {"REDIS_URL": None, "REDIS_URL_FILE": "/nowhere"},
+    ),
+    "faults that were left armed": ("settings", "failpoints_set", lambda _: {"SNAPFLEET_FAILPOINTS": "x"}),
+    "a catalog in the protected database": (
+        "settings",
+        "catalog_in_protected_database",
+        lambda s: {"CATALOG_URL": s.url(s.shop)},
+    ),
+    "a catalog that is away": (
+        "catalog",
+        "catalog_unreachable",
+        lambda _: {"CATALOG_URL": f"postgresql://u:p@127.0.0.1:{closed()}/x"},
+    ),
+    "a wrong password for the catalog": (
+        "catalog",
+        "catalog_wrong_password",
+        lambda s: {"CATALOG_URL": s.url(s.catalog, password="wrong")},
+    ),
+    "a catalog that does not exist": (
+        "catalog",
+        "catalog_missing",
+        lambda s: {"CATALOG_URL": s.url("nothing_of_that_name")},
+    ),
+    "a Redis that is away": (
+        "redis",
+        "redis_unreachable",
+        lambda _: {"REDIS_URL": f"redis://127.0.0.1:{closed()}/0"},
+    ),
+    "a wrong password for Redis": (
+        "redis",
+        "redis_wrong_password",
+        lambda s: {"REDIS_URL": f"redis://:wrong@127.0.0.1:{s.valkey.port}/0"},
+    ),
+    "a bucket that does not exist": (
+        "repository",
+        "bucket_missing",
+        lambda _: {"S3_BUCKET": "nothing-of-that-name"},
+    ),
+    "a key that S3 does not know": (
+        "repository",
+        "access_denied",
+        lambda _: {"AWS_SECRET_ACCESS_KEY": "wrong"},
+    ),
+    "an S3 server that is away": (
+        "repository",
+        "storage_unreachable",
+        lambda _: {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{closed()}"},
+    ),
+    "a folder that nobody can write to": (
+        "repository",
+        "access_denied",
+        lambda _: {"S3_BUCKET": None, "SNAPSHOT_DIR": "/sys/snapshots"},
+    ),
+    "tools that are not there": ("tools", "bin_dir", lambda s: {"PG_BIN_DIR": str(s.folder)}),
+    "a database that is away": (
+        "database",
+        "source_unreachable",
+        lambda _: {"DATABASE_URL": f"postgresql://u:p@127.0.0.1:{closed()}/x"},
+    ),
+    "a wrong password for the database": (
+        "database",
+        "wrong_password",
+        lambda s: {"DATABASE_URL": s.url(s.shop, password="wrong")},
+    ),
+    "a database that does not exist": (
+        "database",
+        "database_missing",
+        lambda s: {"DATABASE_URL": s.url("nothing_of_that_name")},
+    ),
+    "a superuser's URL": (
+        "database",
+        "superuser_restore",
+        lambda s: {"DATABASE_URL": s.postgres.dsn(s.shop)},
+    ),
+    "a superuser for the catalog": (
+        "catalog",
+        "catalog_superuser",
+        lambda s: {"CATALOG_URL": s.postgres.dsn(s.catalog)},
+    ),
+    "a server for proofs that is away": (
+        "proofs",
+        "source_unreachable",
+        lambda _: {"VERIFY_DATABASE_URL": f"postgresql://u:p@127.0.0.1:{closed()}/x"},
+    ),
+    "no worker at all": ("workers", "no_worker", lambda _: {}),
+    "a beat that nobody started": ("canary", "canary_silent", lambda _: {}),
+    "a database that beat has not seen": ("backups", "backup_late", lambda _: {}),
+}
+
+
+@pytest.mark.parametrize("planted", SETTINGS)
+def test_it_names_what_is_wrong_with_a_setting_or_with_what_it_leads_to(
+    healthy: Site, asked: Callable[..., list[Verdict]], planted: str
+) -> None:
+    name, code, changes = SETTINGS[planted]
+    found = asked(name, **changes(healthy))
+    wrong = [verdict for verdict in found if verdict.code is not None]
+    assert [(verdict.name.partition(" ")[0], verdict.code) for verdict in wrong] == [(name, code)]
+    assert all(verdict.hint for verdict in wrong)
+    assert "secret" not in repr(found).replace("secrets", "")
+    assert healthy.valkey.password not in repr(found)
+
+
+@contextmanager
+def not_migrated(made: Site) -> Iterator[Environ]:
+    made.admin("create database {} owner {}", f"empty_{made.tag}", made.owner)
+    yield {"CATALOG_URL": made.url(f"empty_{made.tag}")}
+    made.admin("drop database {} with (force)", f"empty_{made.tag}")
+
+
+@contextmanager
+def tables_taken_away(made: Site) -> Iterator[Environ]:
+    made.admin("create role {} login password 'secret'", f"fleet_{made.tag}")
+    made.admin(
+        "grant select on all tables in schema public to {}", f"fleet_{made.tag}", database=made.catalog
+    )
+    yield {"CATALOG_URL": made.url(made.catalog, user=f"fleet_{made.tag}")}
+    made.admin("drop owned by {}", f"fleet_{made.tag}", database=made.catalog)
+    made.admin("drop role {}", f"fleet_{made.tag}")
+
+
+@contextmanager
+def an_evicting_redis(made: Site) -> Iterator[Environ]:
+    with made.valkey_with("maxmemory-policy", "allkeys-lru", "noeviction"):
+        yield {}
+
+
+@contextmanager
+def a_forgetting_redis(made: Site) -> Iterator[Environ]:
+    with made.valkey_with("appendonly", "no", "yes"):
+        yield {}
+
+
+@contextmanager
+def a_full_redis(made: Site) -> Iterator[Environ]:
+    with made.valkey_with("maxmemory", "1000", "0"):
+        yield {}
+
+
+@contextmanager
+def a_redis_user_without_rights(made: Site) -> Iterator[Environ]:
+    with redis.Redis.from_url(made.valkey.url) as client:
+        client.execute_command("acl", "setuser", "dumb", "on", ">secret", "~snap:*", "&*", "+@all", "-xadd")
+    yield {"REDIS_URL": f"redis://dumb:secret@127.0.0.1:{made.valkey.port}/0"}
+
+
+@contextmanager
+def a_replica(made: Site) -> Iterator[Environ]:
+    replica = Valkey(made.folder / "replica")
+    replica.start()
+    with redis.Redis.from_url(replica.url) as client:
+        client.config_set("masterauth", made.valkey.password)
+        client.replicaof("127.0.0.1", str(made.valkey.port))
+    yield {"REDIS_URL": replica.url}
+    replica.stop()
+
+
+@contextmanager
+def a_role_that_may_make_no_databases(made: Site) -> Iterator[Environ]:
+    made.admin("alter role {} nocreatedb", made.owner)
+    yield {}
+    made.admin("alter role {} createdb", made.owner)
+
+
+@contextmanager
+def a_role_that_owns_nothing(made: Site) -> Iterator[Environ]:
+    made.admin("create role {} login createdb password 'secret'", f"guest_{made.tag}")
+    made.admin("grant pg_read_all_data to {}", f"guest_{made.tag}")
+    yield {"DATABASE_URL": made.url(made.shop, user=f"guest_{made.tag}")}
+    made.admin("drop role {}", f"guest_{made.tag}")
+
+
+@contextmanager
+def a_table_that_may_not_be_read(made: Site) -> Iterator[Environ]:
+    made.admin("create table hidden ()", database=made.shop)
+    yield {}
+    made.admin("drop table hidden", database=made.shop)
+
+
+@contextmanager
+def a_superuser_at_work(made: Site) -> Iterator[Environ]:
+    with psycopg.connect(made.postgres.dsn(made.shop)):
+        yield {}
+
+
+@contextmanager
+def a_blocked_database(made: Site) -> Iterator[Environ]:
+    block = "insert into database (name, blocked_at, blocked_why) values ('shop', now(), 'it was emptied')"
+    made.admin(block, database=made.catalog)
+    yield {}
+    made.admin("delete from database where name = 'shop'", database=made.catalog)
+
+
+WORLD: dict[Plant, tuple[str, str]] = {
+    not_migrated: ("catalog", "catalog_not_migrated"),
+    tables_taken_away: ("catalog", "catalog_rights"),
+    an_evicting_redis: ("redis", "redis_evicts"),
+    a_forgetting_redis: ("redis", "redis_forgets"),
+    a_full_redis: ("redis", "redis_scarce"),
+    a_redis_user_without_rights: ("redis", "redis_rights"),
+    a_replica: ("redis", "redis_read_only"),
+    a_role_that_may_make_no_databases: ("database", "insufficient_rights"),
+    a_role_that_owns_nothing: ("database", "not_the_owner"),
+    a_table_that_may_not_be_read: ("database", "not_readable"),
+    a_superuser_at_work: ("database", "sessions_out_of_reach"),
+    a_blocked_database: ("backups", "backup_blocked"),
+}
+
+
+@pytest.mark.parametrize("plant", WORLD, ids=lambda plant: plant.__name__)
+def test_it_names_what_is_wrong_with_a_server(
+    healthy: Site,
+    asked: Callable[..., list[Verdict]],
+    plant: Plant,
+) -> None:
+    name, code = WORLD[plant]
+    with plant(healthy) as changes:
+        found = asked(name, **changes)
+    assert code in {verdict.code for verdict in found if verdict.name.partition(" ")[0] == name}, found
+    assert all(verdict.hint for verdict in found if verdict.code is not None)
+
+
+def test_where_nothing_is_wrong_it_says_how_things_are(asked: Callable[..., list[Verdict]]) -> None:
+    found = asked(
+        "settings", "software", "machine", "tools", "catalog", "clock", "redis", "repository", "database"
+    )
+    assert [verdict for verdict in found if verdict.result is not Result.OK] == []
+    assert len(found) == 9
+    assert worst(found) is Result.OK
+
+
+def test_what_stands_on_something_broken_is_not_told_as_well(asked: Callable[..., list[Verdict]]) -> None:
+    found = asked(CATALOG_URL=f"postgresql://u:p@127.0.0.1:{closed()}/x")
+    by_name = {verdict.name: verdict.result for verdict in found}
+    assert by_name["catalog"] is Result.ERROR
+    assert [name for name, result in by_name.items() if result is Result.SKIPPED] == [
+        "clock", "canary", "backups shop",
+    ]  # fmt: skip
+
+
+def test_a_package_that_is_missing_or_too_old_is_named() -> None:
+    notes = Notes(name="software")
+    examinations.software(notes, ["psycopg>=99", "nothing-of-that-name>=1", "celery>=5", "x; extra == 'dev'"])
+    assert {verdict.detail.split()[0] for verdict in notes.verdicts} == {"psycopg", "nothing-of-that-name"}
+    assert {verdict.code for verdict in notes.verdicts} == {"package_version"}
+
+
+def test_one_that_never_answers_is_named_and_keeps_nobody() -> None:
+    release = threading.Event()
+
+    def hang(_: Notes) -> str:
+        release.wait()
+        return ""
+
+    found = list(
+        examine(
+            [Examination(name="slow", look=hang), Examination(name="quick", look=lambda _: "well")],
+            patience=timedelta(seconds=0.2),
+        )
+    )
+    release.set()
+    assert [(verdict.name, verdict.code) for verdict in found] == [("slow", "no_answer"), ("quick", None)]
+
+
+@pytest.fixture
+def settings(healthy: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    for name, value in healthy.environ.items():
+        monkeypatch.setenv(name, value)
+    return Settings.load(healthy.environ, tmp_path)
+
+
+def test_the_trial_takes_proves_restores_and_deletes_and_leaves_nothing(
+    healthy: Site, settings: Settings
+) -> None:
+    fleet = compose(**settings.values())
+    before = left(healthy, fleet)
+    done = trial.run(fleet, Dsn.parse(healthy.url(healthy.shop)), now=datetime.now(UTC), random=uuid.uuid4())
+    assert done.rows == 200
+    assert list(done.seconds) == ["taken", "proven", "restored", "deleted"]
+    assert left(healthy, fleet) == before
+    fleet.catalog.close()
+
+
+def test_a_trial_that_fails_leaves_nothing_either(healthy: Site, settings: Settings, tmp_path: Path) -> None:
+    fleet = compose(**settings.values())
+    before = left(healthy, fleet)
+    without_tools = replace(fleet, bin_dir=tmp_path)
+    with pytest.raises(SnapfleetError, match="PG_BIN_DIR") as failed:
+        trial.run(without_tools, fleet.dsn("shop"), now=datetime.now(UTC), random=uuid.uuid4())
+    assert failed.value.code == "bin_dir"
+    assert left(healthy, fleet) == before
+    fleet.catalog.close()
+
+
+def test_what_a_trial_that_was_killed_has_left_is_removed_by_a_later_one(
+    healthy: Site, settings: Settings
+) -> None:
+    fleet = compose(**settings.values())
+    before = left(healthy, fleet)
+    long_ago = new_snapshot_id(datetime.now(UTC) - timedelta(hours=2), uuid.uuid4())
+    healthy.admin("create database {} owner {}", scratch.name_of(long_ago, "app"), healthy.owner)
+    fleet.repository.storage.put(f"{keys.PROBES}/doctor/{long_ago}/doctor/chunks/ab/ab", b"x")
+    trial.run(fleet, fleet.dsn("shop"), now=datetime.now(UTC), random=uuid.uuid4())
+    assert left(healthy, fleet) == before
+    fleet.catalog.close()
+
+
+def left(healthy: Site, fleet: Fleet) -> tuple[set[str], set[str]]:
+    """Databases of the server that are ours, and objects of the repository."""
+    with psycopg.connect(healthy.postgres.dsn()) as session:
+        names = session.execute(
+            "select datname from pg_database where starts_with(datname, 'snapfleet_doctor')"
+        )
+        databases = {str(name) for (name,) in names}
+    return databases, {stat.key for stat in fleet.repository.storage.list("")}
