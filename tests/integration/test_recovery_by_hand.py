@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -16,7 +16,9 @@ import pytest
 from embedded import binaries
 from embedded.postgres import Postgres
 from shared.storage.folder import FolderStorage
+from shared.storage.repository import Repository
 from tests.integration.inline_fleet import NAME, InlineFleet
+from tests.unit.given_keys import ESCROW, FLEETS, OTHER, PUBLIC_KEY, encrypting, signs
 
 PAGE = Path(__file__).parents[2] / "docs" / "recovery-by-hand.md"
 
@@ -76,37 +78,109 @@ def empty(postgres: Postgres) -> Generator[str]:
         session.execute(f"drop database {name} with (force)")
 
 
-def test_the_page_brings_a_snapshot_back_without_us(
-    postgres: Postgres, database: Callable[..., str], empty: str, tools: Path, tmp_path: Path
-) -> None:
-    source, catalog = database(), database()
-    with psycopg.connect(source) as session:
+def script(usage: str) -> bytes:
+    """The one script of the page that says so."""
+    [found] = [
+        each
+        for each in re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+        if f"sh {usage}" in each.partition("\nset ")[0]
+    ]
+    return str(found).encode()
+
+
+def by_hand(text: bytes, *arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["/bin/sh", "-s", *arguments], input=text, env=env, capture_output=True, check=False
+    )
+
+
+@pytest.fixture
+def machine(postgres: Postgres, empty: str, tools: Path) -> Mapping[str, str]:
+    """The environment of who recovers: no Snapfleet, the tools, and a server."""
+    return {
+        "PATH": f"{tools}:{os.environ['PATH']}",  # noqa: TID251 - the test is the machine's user
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(postgres.port),
+        # Owners are restored: so as the superuser, as on the day itself.
+        "PGUSER": postgres.superuser,
+        "PGPASSWORD": postgres.password,
+        "PGDATABASE": empty,
+    }
+
+
+@pytest.fixture
+def recovered(postgres: Postgres, empty: str) -> Callable[[], object]:
+    """What the database of the page holds."""
+    return lambda: digests(postgres.dsn(empty))
+
+
+@pytest.fixture
+def filled(database: Callable[..., str]) -> str:
+    made = database()
+    with psycopg.connect(made) as session:
         session.execute(SAMPLE)
-        expected = session.execute(DIGESTS).fetchone()
-    fleet = InlineFleet(source, catalog_url=catalog, storage=FolderStorage(tmp_path / "snapshots"))
+    return made
+
+
+def digests(url: str) -> object:
+    with psycopg.connect(url) as session:
+        return session.execute(DIGESTS).fetchone()
+
+
+def test_the_page_brings_a_snapshot_back_without_us(
+    filled: str,
+    database: Callable[..., str],
+    machine: Mapping[str, str],
+    recovered: Callable[[], object],
+    tmp_path: Path,
+) -> None:
+    fleet = InlineFleet(filled, catalog_url=database(), storage=FolderStorage(tmp_path / "snapshots"))
     job = fleet.snapshot()
     manifest = fleet.manifest(job)
     fleet.close()
     assert {part.spec.table for part in manifest.parts} == {"thought", "number"}
 
-    script = re.search(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert script is not None
-    done = subprocess.run(
-        ["/bin/sh", "-s", str(tmp_path / "snapshots" / NAME), manifest.id],
-        input=script[1].encode(),
-        env={
-            "PATH": f"{tools}:{os.environ['PATH']}",  # noqa: TID251 - the test is the machine's user
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(postgres.port),
-            # Owners are restored: so as the superuser, as on the day itself.
-            "PGUSER": postgres.superuser,
-            "PGPASSWORD": postgres.password,
-            "PGDATABASE": empty,
-        },
-        capture_output=True,
-        check=False,
-    )
+    done = by_hand(script("recover.sh"), str(tmp_path / "snapshots" / NAME), manifest.id, env=machine)
 
     assert done.returncode == 0, done.stderr.decode()
-    with psycopg.connect(postgres.dsn(empty)) as session:
-        assert session.execute(DIGESTS).fetchone() == expected
+    assert recovered() == digests(filled)
+
+
+@pytest.mark.usefixtures("age")
+def test_the_page_brings_an_encrypted_one_back_with_age_and_tells_whether_it_is_the_one_that_was_signed(
+    filled: str,
+    database: Callable[..., str],
+    machine: Mapping[str, str],
+    recovered: Callable[[], object],
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "snapshots"
+    fleet = InlineFleet(filled, catalog_url=database(), storage=FolderStorage(folder))
+    keys = encrypting(FLEETS, ESCROW)
+    fleet.configure(repository=Repository(FolderStorage(folder), encryption=keys, signing=signs()))
+    snapshot_id = str(fleet.snapshot().request["snapshot_id"])
+    fleet.close()
+    identity = tmp_path / "escrow.txt"
+    identity.write_text(f"# from the safe\n{ESCROW.identity}\n")
+    called = re.search(r"`(age-keygen -y FILE .*?)`", PAGE.read_text("utf-8"))
+    assert called is not None
+    name = by_hand(called[1].replace("FILE", str(identity)).encode(), env=machine)
+    assert name.stdout.decode().strip() == ESCROW.id
+
+    for signed in (f"snapshots/{snapshot_id}/manifest.json", "chain.json"):
+        path = folder / NAME / signed
+        right = by_hand(script("check.sh"), str(path), PUBLIC_KEY, env=machine)
+        assert right.returncode == 0, right.stderr.decode()
+        other = tmp_path / "altered.json"
+        other.write_bytes(path.read_bytes().replace(b'"format": ', b'"format":  '))
+        assert by_hand(script("check.sh"), str(other), PUBLIC_KEY, env=machine).returncode != 0
+
+    recover = script("recover.sh")
+    done = by_hand(recover, str(folder / NAME), snapshot_id, str(identity), env=machine)
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert recovered() == digests(filled)
+    identity.write_text(OTHER.identity)
+    refused = by_hand(recover, str(folder / NAME), snapshot_id, str(identity), env=machine)
+    assert refused.returncode != 0
+    assert b"no identity matched" in refused.stderr
