@@ -10,10 +10,14 @@ from typing import Any
 
 from celery import Celery
 from kombu import Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from shared.domain.job import CONTROL_QUEUE, QUEUES
 
 KEY_PREFIX = "snap:"
+
+# By kombu's own table, so that every form of Redis's URL is read, and shown, as ever.
+TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "shared.broker.transport:Transport")
 
 
 def make_app(redis_url: str) -> Celery:

@@ -120,11 +120,11 @@ class Jobs:
         row = self._db.execute(statement("renew"), values).mappings().one_or_none()
         return Renewal(**row) if row else None
 
-    def begin_step(self, claim: Claim) -> bool:
-        """Mark the claimed step `doing`; True when it was that already: a former worker died in it."""
+    def begin_step(self, claim: Claim) -> StepState:
+        """Mark the claimed step `doing`; what it was: `doing` where a former worker died in it."""
         before = self.step(claim.job.id, claim.job.next_seq)
         self._set_step(claim.job.id, claim.job.next_seq, StepState.DOING)
-        return before.state is StepState.DOING
+        return before.state
 
     def record(self, claim: Claim, data: Mapping[str, Any]) -> bool:
         """Merge into what the claimed step knows of itself; False when superseded.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -45,7 +47,7 @@ TOLD = {
 SILENT_SECONDS = 5.0
 KILLING_SECONDS = 2.0
 BEAT_SECONDS = 0.3
-GARBAGE = (b"", b"no JSON", b"[]", b'{"body": 1}', b"\x80\x04.", b"\xff" * 65536)
+GARBAGE = (b"", b"no JSON", b"42", b"[]", b'{"body": 1}', b"\x80\x04.", b"\xff" * 65536)
 Relief = Callable[[World], None]
 Blow = Callable[[World], Relief]
 
@@ -245,6 +247,23 @@ def out_of_memory(world: World) -> Relief:
     return relieve
 
 
+def forged(queue: str) -> bytes:
+    """A message to the last letter, but for its body, which is no task's."""
+    told = {
+        "body": b64encode(b'"x"').decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"lang": "py", "task": hand_task(JobKind.SNAPSHOT), "id": new_key()},
+        "properties": {
+            "body_encoding": "base64",
+            "correlation_id": new_key(),
+            "delivery_tag": new_key(),
+            "delivery_info": {"exchange": "", "routing_key": queue},
+        },
+    }
+    return json.dumps(told).encode()
+
+
 def garbage(world: World) -> Relief:
     """What a stranger with our rights in Redis could push."""
     app = make_app(world.redis_url())
@@ -255,7 +274,7 @@ def garbage(world: World) -> Relief:
         app.send_task(hand_task(JobKind.SNAPSHOT), kwargs={"rm": "-rf"}, queue=queue)
     with redis.Redis.from_url(world.valkey.url) as client:
         for queue in QUEUES:
-            for said in GARBAGE:
+            for said in (*GARBAGE, forged(queue)):
                 client.lpush(f"{KEY_PREFIX}{queue}", said)
     return nothing
 

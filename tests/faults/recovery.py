@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import psycopg
 
 from shared.catalog.migration import migrate
-from shared.domain.job import JobKind, JobState
-from shared.operations import rebuilding, suspecting
+from shared.domain.job import SAGAS, JobKind, JobState
+from shared.operations import rebuilding
 from tests.actors import TESTER
 from tests.faults.case import Case
 from tests.faults.promises import assert_world
@@ -21,6 +21,7 @@ def cases() -> Iterator[Case]:
         kind="the catalog is dropped", name="rebuilt from the repository, and restored from", run=dropped
     )
     yield Case(kind="somebody empties every table", name="three snapshots of it", run=emptied)
+    yield Case(kind="a proof finds a difference, and its finder is killed", name="rows are gone", run=refuted)
 
 
 def dropped(world: World) -> None:
@@ -64,9 +65,27 @@ def emptied(world: World) -> None:
     restored = world.ended(ask_restore(world, str(good.request["snapshot_id"])))
     assert restored.state is JobState.SUCCEEDED, restored.error
     assert_world(world, contents=[scene.before])
-    for snapshot in world.sealed():
-        if snapshot.is_suspect:
-            suspecting.accept(world.fleet, snapshot.id, by=TESTER)
     tidy(world)
     parked_goes(world)
     world.shop.write()
+
+
+def refuted(world: World) -> None:
+    """It is told of once; the snapshot counts for nothing until another proof has found no difference."""
+    scene = SCENES[JobKind.VERIFY](world)
+    asked: list[str] = []
+    world.plan("prove.refuted", "kill")
+    with world.held_at("verify.build:done", lambda: asked.append(scene.ask())):
+        (side,) = [name for name in world.shop.databases() if "_side_" in name]
+        with world.shop.admin(side) as session:
+            session.execute("delete from transfer")
+    job = world.ended(asked[0])
+    assert world.struck("prove.refuted")
+    assert job.error is not None
+    assert job.error["code"] == "not_proven", job.error
+    scene.assert_over(job, expected=SAGAS[JobKind.VERIFY].ends_undone)
+    (golden,) = [snapshot for snapshot in world.sealed() if snapshot.id == world.golden_id]
+    assert golden.standing == "refuted"
+    again = world.ended(ask_verify(world, world.golden_id))
+    assert again.state is JobState.SUCCEEDED, again.error
+    scene.assert_over(again)

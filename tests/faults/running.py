@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -42,7 +42,7 @@ CASE_SECONDS = 120
 LOOSE_MOST = 6
 
 
-def run(board: Path, *, runner: int, runners: int, seeds: int, wanted: str) -> None:
+def run(board: Path, *, runner: int, runners: int, seeds: int, wanted: str, part: bool) -> None:
     """Take cases until none is left; what became of each goes to the board, a line each."""
     logs.configure(level="info", style="json")
     signal.signal(signal.SIGALRM, too_long)
@@ -52,7 +52,8 @@ def run(board: Path, *, runner: int, runners: int, seeds: int, wanted: str) -> N
         world = raised(Path(folder) / "0")
         try:
             forth, back = tracing.trace(world, board, runner=runner, runners=runners)
-            for case in shared_out(board, listed(forth, back, seeds=seeds), wanted):
+            cases = listed(forth, back, seeds=seeds)
+            for case in shared_out(board, representative(cases) if part else cases, wanted):
                 result = tried(world, case)
                 line = json.dumps(asdict(result)) + "\n"
                 with (board / "results").open("ab", buffering=0) as results:
@@ -95,7 +96,16 @@ def listed(forth: Passed, back: Passed, *, seeds: int) -> list[Case]:
     return made
 
 
-def shared_out(board: Path, cases: Sequence[Case], wanted: str) -> Iterator[Case]:
+def representative(cases: Sequence[Case]) -> Iterator[Case]:
+    """A part with every kind and every moment in it: all that kills at a moment, of the other kinds the first."""
+    seen: set[str] = set()
+    for case in cases:
+        if case.kind not in seen or case.kind.startswith(("SIGKILL at ", "SIGKILL inside ")):
+            seen.add(case.kind)
+            yield case
+
+
+def shared_out(board: Path, cases: Iterable[Case], wanted: str) -> Iterator[Case]:
     """Those that no other runner has taken."""
     for case in cases:
         if wanted not in case.label:
@@ -144,5 +154,5 @@ def too_long(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    place, number, of, many, those = sys.argv[1:]
-    run(Path(place), runner=int(number), runners=int(of), seeds=int(many), wanted=those)
+    place, number, of, many, those, some = sys.argv[1:]
+    run(Path(place), runner=int(number), runners=int(of), seeds=int(many), wanted=those, part=some == "part")

@@ -90,8 +90,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def begin(self, claim: Claim) -> None:
         before = self.world.steps(claim.job.id)[claim.job.next_seq - 1]
-        resumed = self.world.ask(lambda tx: tx.jobs.begin_step(claim))
-        assert resumed is (before.state is StepState.DOING)
+        assert self.world.ask(lambda tx: tx.jobs.begin_step(claim)) is before.state
 
     def keep(self, claim: Claim) -> None:
         """It works on, and nothing is heard of it."""

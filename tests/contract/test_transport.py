@@ -1,0 +1,67 @@
+"""Workers outlive whatever is pushed into their queues: it is dropped, and what is a message arrives."""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64encode
+from typing import Any
+
+import pytest
+import redis
+from kombu import Queue
+
+from shared.broker.app import KEY_PREFIX, make_app
+from shared.domain.job import QUEUES
+
+QUEUE = QUEUES[0]
+PATIENCE_SECONDS = 20.0
+
+
+def message(told: object = ([], {}, {}), **changes: Any) -> dict[str, Any]:
+    """As Celery writes it."""
+    return {
+        "body": b64encode(json.dumps(told).encode()).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"lang": "py", "task": "a.task", "id": "1"},
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_tag": "1",
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+        },
+        **changes,
+    }
+
+
+GARBAGE = {
+    "nothing": b"",
+    "no JSON": b"garbage",
+    "no UTF-8": b"\xff\xfe",
+    "a pickle": b"\x80\x04.",
+    "a number": b"42",
+    "a list": b"[]",
+    "no properties": json.dumps({"body": 1}).encode(),
+    "no delivery tag": json.dumps(message(properties={"delivery_info": {}})).encode(),
+    "no destination": json.dumps(message(properties={"delivery_tag": "1"})).encode(),
+    "no headers": json.dumps(message(headers=None)).encode(),
+    "no task": json.dumps(message(headers={"id": "1"})).encode(),
+    "no base64": json.dumps(message(body="§")).encode(),
+    "a body that is no task's": json.dumps(message("x")).encode(),
+    "a body that is half a task's": json.dumps(message([[], {}])).encode(),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_what_is_no_message_is_dropped_and_the_next_one_arrives(redis_url: str, garbage: bytes) -> None:
+    arrived: list[Any] = []
+    with redis.Redis.from_url(redis_url) as client, make_app(redis_url).connection() as connection:
+        client.lpush(f"{KEY_PREFIX}{QUEUE}", garbage)
+        client.lpush(f"{KEY_PREFIX}{QUEUE}", json.dumps(message([["good"], {}, {}])))
+        with connection.Consumer(
+            queues=[Queue(QUEUE)], accept=["json"], callbacks=[lambda body, _: arrived.append(body)], no_ack=True
+        ):
+            until = time.monotonic() + PATIENCE_SECONDS
+            while not arrived and time.monotonic() < until:
+                connection.drain_events(timeout=PATIENCE_SECONDS)
+    assert arrived == [[["good"], {}, {}]]
