@@ -70,21 +70,18 @@ class Server:
         )
 
     def refuse_rights(self, trial_id: str) -> None:
-        """Do once what locks, queues and streams do, under keys of its own that are gone afterwards.
+        """Do once what a worker does with locks and queues, under keys of its own that are gone afterwards.
 
         Refused(`redis_rights`) names the command that is not allowed; `redis_read_only`, `redis_full`.
         """
-        lock, queue, stream = (f"{TRIAL}{kind}:{trial_id}" for kind in ("lock", "queue", "stream"))
+        lock, queue = (f"{TRIAL}{kind}:{trial_id}" for kind in ("lock", "queue"))
         lasts = int(TRIAL_LASTS.total_seconds())
         acts: tuple[tuple[str, Callable[[], object]], ...] = (
             ("set", lambda: self._client.set(lock, trial_id, nx=True, ex=lasts)),
             ("eval", lambda: self._client.eval(RELEASE, 1, lock, trial_id)),
             ("lpush", lambda: self._client.lpush(queue, trial_id)),
             ("brpop", lambda: self._client.brpop([queue], timeout=1)),
-            ("xadd", lambda: self._client.xadd(stream, {"trial": trial_id}, maxlen=1)),
-            ("expire", lambda: self._client.expire(stream, lasts)),
-            ("del", lambda: self._client.delete(lock, queue, stream)),
-            ("publish", lambda: self._client.publish(f"{TRIAL}channel", trial_id)),
+            ("del", lambda: self._client.delete(lock, queue)),
         )
         for command, act in acts:
             with asked(command):
@@ -103,7 +100,7 @@ def asked(command: str) -> Generator[None]:
         raise Refused(
             f"the user in REDIS_URL may not do {command.upper()} on our keys",
             code="redis_rights",
-            hint="give it the rights of deploy/compose/redis-users.acl: keys ~snap:*, all channels, and these commands",
+            hint="give it the rights of the user `worker` in deploy/redis/users.acl, or run this as that user",
         ) from exc
     except (AuthenticationError, AuthorizationError) as exc:
         raise Refused(

