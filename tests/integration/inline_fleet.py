@@ -168,7 +168,7 @@ class InlineFleet:
                     self.before(job, name)
                     if not saga.run_step(steps.STEPS, job.id, epoch=job.epoch, seq=seq, fleet=self.fleet):
                         break
-            except saga.Told:  # it stands in the job's row; the errback undoes
+            except Exception:  # noqa: BLE001 - whatever it was stands in the job's row; the errback undoes
                 self._roll_back(job)
 
     def let_time_pass(self) -> None:

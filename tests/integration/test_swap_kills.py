@@ -27,8 +27,9 @@ from tests.integration.inline_fleet import InlineFleet
 SIGNALLED = -signal.SIGKILL
 OLD, NEW = "before the restore", "from the snapshot"
 PATIENCE_SECONDS = 30.0
-CLOSED, RENAMED = 2, 3
-"""Looks at the lease: with both databases closed and their sessions cut; with both renamed, before `done`."""
+CLOSED, RENAMED, TIDIED = 2, 3, 4
+"""Looks at the lease: with both databases closed and their sessions cut; with both renamed, before `done`; and
+of an undo once the parked one has its own name again."""
 
 
 class Interrupted(Exception):
@@ -218,7 +219,7 @@ def test_a_rollback_of_a_finished_swap_killed_at_any_moment_is_finished_by_the_n
     scene.assert_settled(OLD)
 
 
-@pytest.mark.parametrize("nth", [CLOSED, RENAMED])
+@pytest.mark.parametrize("nth", [CLOSED, TIDIED])
 def test_an_undo_killed_at_any_moment_is_finished_by_the_next_worker(scene: Scene, nth: int) -> None:
     restored = scene.inlined.restore()
     undoing = scene.until("swap", lambda: scene.inlined.undo(restored))
@@ -234,8 +235,9 @@ def test_an_undo_killed_before_it_tidied_the_parked_name_tidies_it_when_it_goes_
     undoing = scene.until("swap", lambda: scene.inlined.undo(restored))
     scene.killed(undoing, nth=RENAMED)
     with scene.session("postgres") as session:
-        parked = databases.parked_name(restored.id)
-        session.execute(f"alter database {parked} rename to {parked}_back")
+        spare = f"{databases.parked_name(restored.id)}_back"
+        found = session.execute("select 1 from pg_database where datname = %s", [spare])
+        assert found.fetchone() is not None
     assert scene.to_its_end(undoing).state is JobState.SUCCEEDED
     scene.assert_settled(OLD)
 
