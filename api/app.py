@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, FastAPI
 
 from api import audit, databases, document, events, health, jobs, problems, restores, snapshots, upkeep
 from api.context import Context
 from api.limits import ANSWER_WITHIN, READ_WITHIN, Limits
-from api.problems import Malformed
 
 THREADS = 16
 """Requests worked on at once; the others wait in order. Each needs one connection to the catalog at a time."""
@@ -53,7 +50,6 @@ def bare() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(exact_query)],
         generate_unique_id_function=lambda route: route.name,
     )
     for router in ROUTERS:
@@ -67,21 +63,3 @@ def bare() -> FastAPI:
 async def in_few_threads(_app: FastAPI) -> AsyncGenerator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
-
-
-def exact_query(request: Request) -> None:
-    """Malformed for a parameter that is not known, or given twice: neither is passed over in silence."""
-    route: Any = request.scope.get("route")
-    known = set(query_names(route)) if isinstance(route, APIRoute) else set()
-    given = [name for name, _ in request.query_params.multi_items()]
-    wrong = [name for name in given if name not in known] or [name for name in given if given.count(name) > 1]
-    if wrong:
-        raise Malformed(
-            f"query parameter {problems.printable(wrong[0])!r} is not known here, or given twice",
-            code="query_invalid",
-            hint=f"known are: {', '.join(sorted(known)) or 'none'}",
-        )
-
-
-def query_names(route: APIRoute) -> Iterable[str]:
-    return (field.alias for field in route.dependant.query_params)

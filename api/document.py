@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -62,6 +63,7 @@ def serve(app: FastAPI) -> None:
             app.openapi_schema = describe(app)
         return app.openapi_schema
 
+    app.state.methods_at = partial(methods_at, app)
     app.openapi = described  # type: ignore[method-assign] # the way that FastAPI documents
 
     @app.get(PATH, dependencies=[Depends(PUBLIC)], include_in_schema=False)
@@ -99,6 +101,12 @@ def operations(app: FastAPI, made: dict[str, Any]) -> Iterator[tuple[APIRoute, d
 def routes(app: FastAPI) -> list[APIRoute]:
     """Every route there is; TypeError for one of another make, which would declare no role."""
     return list(below(app.routes))
+
+
+def methods_at(app: FastAPI, path: str) -> list[str]:
+    """All that can be done at a path: the router itself names only those of the first route that fits."""
+    fitting = (route for route in routes(app) if route.path_regex.match(path))
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 def below(found: Iterable[object]) -> Iterator[APIRoute]:

@@ -37,10 +37,24 @@ LONGEST = timedelta(minutes=10)
 LOOK_UP_EVERY = timedelta(seconds=1)
 COME_AGAIN_MS = 2000
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "id": {"type": "string", "description": "Its place, to go on behind; not of `progress` and `end`."},
+        "event": {"type": "string", "examples": ["io.snapfleet.snapshot.started.v1", "progress", "end"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "A CloudEvent as docs/asyncapi.yaml describes it; of `end` the job.",
+        },
+        "retry": {"type": "integer"},
+    },
+}
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events until the job has ended, then `end`.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": EVENT}},
     },
     204: {"description": "The job has ended, and all of its events were sent before."},
 }

@@ -139,7 +139,7 @@ class Answer:
 
     async def send_late(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = int(message["status"])
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY.items():
                 headers[name] = value

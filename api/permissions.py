@@ -15,7 +15,7 @@ import structlog
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api import context
+from api import context, queries
 from api.context import Context
 from api.problems import Forbidden, Unauthenticated
 from shared.domain.access import Actor, Principal, Role
@@ -91,8 +91,8 @@ class Caller:
 class Public:
     """Declares that anybody may use a route: it tells nothing of anybody's databases."""
 
-    def __call__(self) -> None:
-        return None
+    def __call__(self, request: Request) -> None:
+        queries.refuse_unknown(request)
 
 
 class Needs:
@@ -111,6 +111,7 @@ class Needs:
         principal = principal_of(request, here, address=address)
         caller = Caller(principal=principal, origin=f"api:{address}", here=here)
         caller.refuse_below(self.role)
+        queries.refuse_unknown(request)
         return caller
 
 

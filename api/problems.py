@@ -194,15 +194,15 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text[:200])
 
 
-def of_http(_request: Request, exc: Exception) -> Response:
+def of_http(request: Request, exc: Exception) -> Response:
     """What the router finds: no such path, no such method."""
     status = HTTPStatus(exc.status_code) if isinstance(exc, HTTPException) else HTTPStatus.NOT_FOUND
     code = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}.get(
         status, "http_error"
     )
     response = answer(Refused(f"{status.phrase.lower()}: see /openapi.json", code=code), status=status)
-    for name, value in (getattr(exc, "headers", None) or {}).items():
-        response.headers[name] = value
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(request.app.state.methods_at(request.url.path))
     return response
 
 

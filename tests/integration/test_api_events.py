@@ -124,7 +124,8 @@ def test_who_hangs_up_is_forgotten(api: Api, http: httpx.Client) -> None:
     at = accepted(http)
     for _ in range(3):
         with api.client() as follower, follower.stream("GET", f"{at}/events") as answered:
-            next(answered.iter_lines())
+            lines = answered.iter_lines()
+            next(lines)
             until_followed(api)
         until_followed(api, 0)
 

@@ -220,7 +220,7 @@ def test_of_many_at_once_under_one_key_one_makes_the_job(api: Api) -> None:
     assert next(iter(answers))[0] == 202
 
 
-@pytest.mark.parametrize("value", ["", " ", "a b", "x" * 256, "ü"])
+@pytest.mark.parametrize("value", ["", "a b", "x" * 256, "ü"])
 def test_a_key_that_cannot_be_one_is_refused(http: httpx.Client, value: str) -> None:
     headers = [(b"Idempotency-Key", value.encode())]
     refused = http.post(f"{DB}/checks", headers=headers)
