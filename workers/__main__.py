@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import uuid
 from collections.abc import Callable
@@ -40,8 +39,6 @@ def main(argv: list[str] | None = None) -> int:
         failpoints.arm(settings.failpoints)
     memory.give_back_freed()
     control.keep_only_questions()
-    # SIGTERM means: finish what can be finished within the soft shutdown window, then stop.
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # noqa: TID251 - Celery reads it there, and only there
     # Sent over its connection to Redis, by the loop that takes the messages.
     heartbeat_sent.connect(Heartbeat(settings.heartbeat_file).beat, weak=False)
     argv = [
