@@ -28,7 +28,7 @@ from api.rates import Rates
 from api.watching import Watch
 from embedded.postgres import Postgres
 from shared.domain import tokens
-from shared.domain.access import Role
+from shared.domain.access import Principal, Role
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
@@ -111,6 +111,7 @@ class World:
 
     inline: InlineFleet
     application: FastAPI
+    context: Context
     client: httpx.Client
     own: Place
     foreign: Place
@@ -224,6 +225,7 @@ def world(postgres: Postgres) -> Generator[World]:
             yield World(
                 inline=inline,
                 application=application,
+                context=context,
                 client=client,
                 own=place(inline, NAME),
                 foreign=place(inline, FOREIGN),
@@ -382,3 +384,31 @@ def test_a_token_that_is_revoked_is_refused_with_the_next_request(world: World) 
     assert world.ask(("GET", "/v1/databases"), world.own, secret).status_code == 200
     access.revoke(fleet, "leaver", now=now, by=TESTER)
     assert code(world.ask(("GET", "/v1/databases"), world.own, secret)) == "unauthenticated"
+
+
+def test_a_token_that_asks_too_often_is_told_so_and_when_to_come_back(world: World) -> None:
+    context = replace(world.context, rates=Rates(requests_per_minute=2, failures_per_minute=2))
+    with TestClient(create_app(context)) as client:
+        narrow = replace(world, client=client)
+        asked = [narrow.ask(("GET", "/v1/jobs"), world.own, world.secrets["read:own"]) for _ in range(3)]
+        assert [response.status_code for response in asked] == [200, 200, 429]
+        assert code(asked[-1]) == "rate_limited"
+        assert 1 <= int(asked[-1].headers["retry-after"]) <= 60
+        assert narrow.ask(("GET", "/v1/jobs"), world.own, world.secrets["read:all"]).status_code == 200
+
+
+def test_an_address_whose_tokens_are_refused_too_often_is_not_looked_up_any_more(world: World) -> None:
+    looked_up = list[str]()
+
+    def noted(secret: str) -> Principal:
+        looked_up.append(secret)
+        return world.context.authenticate(secret)
+
+    rates = Rates(requests_per_minute=100, failures_per_minute=2)
+    with TestClient(create_app(replace(world.context, rates=rates, authenticate=noted))) as client:
+        narrow = replace(world, client=client)
+        jobs, wrong = ("GET", "/v1/jobs"), tokens.secret_of(bytes(32))
+        assert [narrow.ask(jobs, world.own, wrong).status_code for _ in range(4)] == [401, 401, 429, 429]
+        assert looked_up == [wrong, wrong]
+        assert narrow.ask(jobs, world.own, world.secrets["read:own"]).status_code == 429
+        assert narrow.ask(("GET", "/healthz"), world.own, None).status_code == 200
