@@ -9,7 +9,7 @@ SETUP ?= $(VENV)/.ready
 FAULT_SEEDS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large bench-workers bench-memory build lock clean
+.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large bench-workers bench-memory bench-api build lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bus-burst: $(SETUP)  ## 10,000 requests five times each, readers killed, Redis r
 
 bench-memory: $(SETUP)  ## peak memory of every process, on the sample and on one four times as large
 	@$(BIN)/python -m benchmarks.memory $(ARGS)
+
+bench-api: $(SETUP)  ## 50 clients of the REST API for a minute over 100,000 snapshots (ARGS="--seconds 10")
+	@$(BIN)/python -m benchmarks.api $(ARGS)
 
 build: $(SETUP)  ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel -d $(DIST)
