@@ -6,6 +6,7 @@ What such code can do is what the restoring role can do by itself: docs/guarante
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,17 @@ import psycopg
 import pytest
 
 from embedded.postgres import Postgres
+from shared.domain.job import JobKind
+from shared.operations import check
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import assert_same, fingerprint
 from tests.integration.conftest import Inline
 from tests.integration.test_round_trip import succeeded
 
-HOSTILE = (Path(__file__).parent / "hostile.sql").read_text("utf-8")
+HOSTILE, TRAPS = (
+    (Path(__file__).parent / f"hostile{name}.sql").read_text("utf-8") for name in ("", "_traps")
+)
+SOURCE = (Path(__file__).parents[2] / "deploy" / "sql" / "source.sql").read_bytes()
 ROLES = """
     create role attacker;
     create role victim login password 'victims own';
@@ -30,7 +36,17 @@ ROLES = """
     grant attacker to restorer;
     create database shop owner restorer;
 """
-PLACES = {"check", "security definer", "generated column", "domain", "index 1", "materialized view"}
+PLACES = {
+    "check",
+    "security definer",
+    "generated column",
+    "domain",
+    "index",
+    "materialized view",
+    "predicate",
+    "partition key",
+    "statistics",
+}
 """Where code of the attacker's runs in a restore. Triggers, rules and policies are only made after the rows."""
 
 
@@ -52,10 +68,12 @@ def attacked(own_postgres: Postgres, folder_of_traces: Path) -> str:
             admin.execute(statement.encode())
     with psycopg.connect(own_postgres.dsn("shop"), autocommit=True) as admin:
         admin.execute("grant create on database shop to attacker")
+        admin.execute("grant create on schema public to attacker")
     url = own_postgres.dsn("shop", user="restorer", password="secret")
     with psycopg.connect(url, autocommit=True) as session:
         session.execute("set role attacker")
-        session.execute(HOSTILE.replace("FOLDER", str(folder_of_traces)).encode())
+        for script in (HOSTILE, TRAPS):
+            session.execute(script.replace("FOLDER", str(folder_of_traces)).encode())
     return url
 
 
@@ -73,8 +91,23 @@ def cluster(server: Postgres) -> list[Any]:
         return [admin.execute(query.encode()).fetchall() for query in queries]
 
 
+# The planner computes what is constant in an index's expression, whoever it plans for.
+PLANNED = """
+    set search_path = evil;
+    create table planned (n int, pad text);
+    create index on planned ((evil.attack_unnoticed('plan')));
+    insert into planned select n, repeat(md5(n::text), 20) from generate_series(1, 8000) n;
+"""
+
+
 def new_lines(server: Postgres, since: int) -> list[str]:
     return server.log.read_bytes()[since:].decode(errors="replace").splitlines()
+
+
+def attacked_in(said: list[str]) -> set[str]:
+    """Where it was tried, whichever row it was tried for."""
+    places = (line.partition("attacked in: ")[2] for line in said if "attacked in: " in line)
+    return {re.sub(r" \d+$", "", place) for place in places}
 
 
 def went_through(said: list[str]) -> list[str]:
@@ -95,7 +128,7 @@ def test_attacks_are_made_and_come_to_nothing(
     }
     acts[act]()
     said = new_lines(own_postgres, since)
-    assert {line.partition("attacked in: ")[2] for line in said if "attacked in: " in line} == PLACES
+    assert attacked_in(said) == PLACES
     assert went_through(said) == []
     assert cluster(own_postgres) == before
     assert list(folder_of_traces.iterdir()) == []
@@ -126,3 +159,25 @@ def test_the_same_attacks_go_through_where_a_superuser_is_attacked(
     }
     assert {path.name for path in folder_of_traces.iterdir()} >= {"programmed", "copied"}
     assert Dsn.parse(attacked).user == "restorer"
+
+
+def test_code_that_runs_while_a_snapshot_is_read_runs_as_the_source_role_which_can_change_nothing(
+    attacked: str, own_postgres: Postgres, inline: Inline, folder_of_traces: Path
+) -> None:
+    """Nobody who may do more should ever ask for rows of a stranger's tables: not even for a comparison here."""
+    with psycopg.connect(attacked, autocommit=True) as session:
+        session.execute("set role attacker")
+        session.execute(PLANNED)
+    with psycopg.connect(own_postgres.dsn("shop"), autocommit=True) as admin:
+        admin.execute(SOURCE)
+        admin.execute("alter role snapfleet_source bypassrls password 'secret'")
+    before = cluster(own_postgres)
+    since = own_postgres.log.stat().st_size
+    fleet = inline(own_postgres.dsn("shop", user="snapfleet_source", password="secret"))
+    succeeded(fleet.snapshot())
+    succeeded(fleet.run(JobKind.CHECK, check.request()))
+    said = new_lines(own_postgres, since)
+    assert attacked_in(said) == {"plan"}
+    assert went_through(said) == []
+    assert cluster(own_postgres) == before
+    assert list(folder_of_traces.iterdir()) == []
