@@ -125,9 +125,10 @@ class Repository:
         return Sealed(chunk=found, frame=stored)
 
     def _raw(self, stored: bytes, chunk: Chunk) -> Iterator[bytes]:
+        # No generator: it would hold what is stored for as long as it is read.
         if chunk.is_encrypted:
             stored = self.encryption.decrypt(stored, what=f"chunk {chunk.sha256}", code="chunk_damaged")
-        yield from raw_bytes(stored, chunk)
+        return raw_bytes(stored, chunk)
 
     def _stored(self, database: str, chunk: Chunk) -> bytes:
         if chunk.raw_bytes > MAX_CHUNK_BYTES:
