@@ -19,6 +19,7 @@ from shared.domain.ids import new_snapshot_id
 from shared.domain.job import SAGAS, Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
 from shared.operations import check, requests, schedule, suspecting, tables, verify
+from shared.operations import prune as retention
 from shared.postgres import databases
 from tests.actors import TESTER
 from tests.faults.promises import assert_world
@@ -148,6 +149,8 @@ def prune(world: World) -> Scene:
     world.keep = 2
     trust_all(world)
     world.note_what_stays()
+    planned = retention.plan(world.fleet, NAME)
+    assert planned.remove, planned
     return Scene(
         world=world,
         kind=JobKind.PRUNE,

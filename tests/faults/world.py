@@ -159,8 +159,9 @@ class World:
         return self._must_stay
 
     def loose(self) -> list[str]:
-        """Sealed snapshots that retention may take, the newest first."""
-        return [s.id for s in self.sealed() if not s.pinned and s.reason is not Reason.SAFEGUARD]
+        """Sealed snapshots that retention may take, the newest first: refuted ones go by a count of their own."""
+        ordinary = [s for s in self.sealed() if not s.pinned and s.reason is not Reason.SAFEGUARD]
+        return [s.id for s in ordinary if s.refuted_at is None]
 
     def sealed(self) -> list[Snapshot]:
         """The newest first."""
