@@ -287,5 +287,5 @@ def pin(fleet: Fleet, snapshot_id: str, *, pinned: bool, by: Actor) -> Snapshot:
             code="snapshot_unknown",
             hint="`snapfleet snapshot list` shows them",
         )
-    standing.keep(fleet, found.database)
+    standing.keep_one(fleet, found.id)
     return found

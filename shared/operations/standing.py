@@ -36,6 +36,14 @@ def keep(fleet: Fleet, database: str | None = None) -> None:
         log.warning("standing_not_written", database=database, code=exc.code)
 
 
+def keep_one(fleet: Fleet, snapshot_id: str) -> None:
+    """The same for one snapshot, whose row has just been changed: nobody who waits pays for all the others."""
+    try:
+        write(fleet, snapshot_id)
+    except SnapfleetError as exc:
+        log.warning("standing_not_written", snapshot=snapshot_id, code=exc.code)
+
+
 def write(fleet: Fleet, snapshot_id: str) -> None:
     """Write one. Two writers of one snapshot take turns, so that the older never overwrites the newer."""
     with fleet.catalog.transaction() as tx:

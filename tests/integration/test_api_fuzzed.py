@@ -44,7 +44,7 @@ def configuration(*, snapshot_id: str, job_id: str) -> dict[str, Any]:
         "parameters": {place: {"dictionary": name, "probability": 0.6} for place, name in places.items()},
         # What is not known is refused here, and so is what is not text: neither is right.
         "generation": {
-            "max-examples": 46,
+            "max-examples": 58,
             "no-shrink": True,
             "allow-extra-parameters": False,
             "database": "none",
