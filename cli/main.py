@@ -28,6 +28,7 @@ from cli import (
     exporting,
     guarding,
     jobs,
+    housekeeping,
     keys,
     output,
     restores,
@@ -89,6 +90,7 @@ ORDER = (
     "api",
     "dead-letters",
     "token",
+    "housekeeping",
     "audit",
     "exporter",
     "demo",
@@ -122,6 +124,7 @@ def make_app() -> typer.Typer:
     app.command()(bus.bus)
     app.command()(api.api)
     app.command()(exporting.exporter)
+    app.command()(housekeeping.housekeeping)
     app.command()(embedding.demo)
     app.command()(embedding.up)
     return app

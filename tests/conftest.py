@@ -45,10 +45,11 @@ PROMETHEUS_TOOLS = ("prometheus", "promtool", "amtool")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs Debian's PostgreSQL 15 or Prometheus, Node, or age, where it is not installed; the summary counts it."""
+    """Leave out what needs Debian's PostgreSQL 15 or Prometheus, Node, systemd, or age, where it is not installed; the summary counts it."""
     installed = {
         "postgres15": 15 in binaries.debian_bins(),
         "node": shutil.which("npm") is not None,
+        "systemd": shutil.which("systemd-analyze") is not None,
         "age": all(shutil.which(tool) for tool in ("age", "age-keygen", "openssl")),
         "prometheus_tools": all(shutil.which(tool) for tool in PROMETHEUS_TOOLS),
     }
@@ -73,6 +74,11 @@ def prometheus_tools() -> None:
 @pytest.fixture(scope="session")
 def age() -> None:
     """age, age-keygen and openssl, as the machine has them."""
+
+
+@pytest.fixture(scope="session")
+def systemd() -> None:
+    """systemd-analyze, as the machine has it."""
 
 
 @pytest.fixture(scope="session")
