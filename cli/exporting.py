@@ -14,8 +14,6 @@ from cli.fleet import make_fleet
 from shared import logs
 from shared.broker.app import make_app
 from shared.broker.gauge import CeleryGauge
-from shared.metrics.collector import registry_of
-from shared.metrics.serving import Server
 from shared.settings import Settings
 from shared.streams.redis import RedisStreams
 
@@ -31,6 +29,10 @@ def exporter(
 
     It runs on while catalog, Redis or storage are away, and says so. Run one or more.
     """
+    # Only this command needs them.
+    from shared.metrics.collector import registry_of  # noqa: PLC0415 - see above
+    from shared.metrics.serving import Server  # noqa: PLC0415 - see above
+
     asked_to_end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked_to_end.set())

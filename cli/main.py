@@ -26,6 +26,7 @@ from cli import (
     emergency,
     exits,
     exporting,
+    flowering,
     guarding,
     jobs,
     housekeeping,
@@ -93,6 +94,7 @@ ORDER = (
     "housekeeping",
     "audit",
     "exporter",
+    "flower",
     "demo",
     "up",
 )
@@ -124,6 +126,7 @@ def make_app() -> typer.Typer:
     app.command()(bus.bus)
     app.command()(api.api)
     app.command()(exporting.exporter)
+    app.command()(flowering.flower)
     app.command()(housekeeping.housekeeping)
     app.command()(embedding.demo)
     app.command()(embedding.up)

@@ -42,7 +42,7 @@ class CeleryGauge:
         with self._app.connection_for_write() as connection:
             away: tuple[type[Exception], ...] = (OperationalError, OSError, *errors_of(connection))
             try:
-                connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=5)
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
                 channel: Any = connection.default_channel
                 waiting = {name: channel.queue_declare(name).message_count for name in QUEUES}
                 ask = self._app.control.inspect(timeout=self._answer_within, connection=connection)

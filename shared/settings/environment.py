@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, SecretStr
 
 from shared.settings.fields import Declared, about, setting
 from shared.settings.serving import A_HOST, A_PORT, A_PROXY, A_RATE, MOST_RATE
@@ -128,6 +128,13 @@ class Environment(Declared):
         "auto",
         meaning="One JSON line an event, or lines for people; auto is for people on a terminal.",
         right="auto, json or console",
+    )
+    flower_password: SecretStr | None = setting(
+        None,
+        meaning="What `snapfleet flower` asks for, as the password of the user `snapfleet`. It does not start without one.",
+        right="a password",
+        otherwise="required by `snapfleet flower`",
+        secret=True,
     )
     metrics_host: str = setting(
         "127.0.0.1",

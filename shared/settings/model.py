@@ -55,6 +55,8 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["auto", "json", "console"]
     metrics_host: str
+    flower_password: SecretStr | None = None
+    """What Flower asks for."""
     restore_as_superuser: bool
     allow_old_tools: bool = False
     targets: Mapping[str, SecretStr] = field(default_factory=dict)
@@ -110,6 +112,7 @@ class Settings:
             log_level=said.log_level,
             log_format=said.log_format,
             metrics_host=said.metrics_host,
+            flower_password=said.flower_password,
             restore_as_superuser=said.restore_as_superuser,
             bus_allow=sources.bus_allow(),
             bus_keep_events=sources.file.bus.keep_events,
