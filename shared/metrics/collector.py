@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from shared.metrics.table import BY_NAME, Metric, Type
 from shared.operations import measuring
 from shared.operations.fleet import Fleet
 from shared.streams.base import Streams
+
+PATIENCE_SECONDS = 5.0
+"""For all sources together: half of what Prometheus waits for an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +50,10 @@ class StateCollector(Collector):
         found: list[Sample] = list(families.sample("build_info", 1, self._version))
         for reading in self._readings:  # all at once; then each is waited for
             reading.source.begin()
-        standings = {}
+        standings, begun = {}, time.monotonic()
         for reading in self._readings:
-            answer = reading.source.look()
+            left = begun + PATIENCE_SECONDS - time.monotonic()
+            answer = reading.source.look(patience=timedelta(seconds=max(0.0, left)))
             if answer is not None:
                 found += reading.samples(answer)
             standings[reading.source.name] = (answer is not None, reading.source.standing)

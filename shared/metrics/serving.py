@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -52,12 +52,11 @@ class Threaded(ThreadingMixIn, WSGIServer):
     """One scraper that reads slowly keeps no other one waiting."""
 
     daemon_threads = True
+    allow_reuse_address = True
 
     def server_bind(self) -> None:
         """Without the look-up of this host's name that the standard one does: it may hang."""
-        self.allow_reuse_address = True
-        super(WSGIServer, self).socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = "", self.server_address[1]
         self.setup_environ()
 

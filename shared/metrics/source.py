@@ -24,7 +24,6 @@ from shared.errors import SnapfleetError
 log = structlog.get_logger(__name__)
 
 FRESH_FOR = timedelta(seconds=15)
-PATIENCE = timedelta(seconds=5)
 
 T = TypeVar("T")
 
@@ -72,7 +71,7 @@ class Source(Generic[T]):
                 threading.Thread(target=self._run, args=(self._asking,), name=self.name, daemon=True).start()
             return self._asking
 
-    def look(self, *, patience: timedelta = PATIENCE) -> T | None:
+    def look(self, *, patience: timedelta) -> T | None:
         """The answer, at most so old as it may be kept; None where there is none in time."""
         asking = self.begin()
         in_time = asking is None or asking.wait(patience.total_seconds())
