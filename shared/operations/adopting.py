@@ -136,6 +136,7 @@ def renamed(ours: Repository, found: Found, into: str) -> Found:
     """
     if found.manifest.database == into:
         return found
+    ours.signing.refuse_unable("a manifest under another name")
     outline = cover.outline(found.body)
     keys = () if outline is None else outline.keys
     if keys and keys != ours.encryption.keys:

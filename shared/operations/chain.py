@@ -25,7 +25,7 @@ def write(fleet: Fleet, database: str) -> None:
         snapshots = tx.snapshots.listing(database=database, with_hidden=True)
         former = fleet.repository.get_chain(database)
         renewed = chain.renewed(former, database, snapshots)
-        if renewed != former and (former is not None or renewed.snapshots):
+        if renewed.snapshots or former is not None:
             fleet.repository.put_chain(renewed)
 
 

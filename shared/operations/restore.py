@@ -24,6 +24,8 @@ from shared.postgres.dsn import Dsn
 def plan(run: StepRun) -> Outcome:
     """Look before anything is touched: the snapshot is held and readable, the target can take it."""
     request = run.job.request
+    if safeguard.is_wanted(request):
+        run.fleet.repository.signing.refuse_unable("the safety snapshot of what is replaced")
     with run.fenced() as tx:
         if not tx.snapshots.hold(request["snapshot_id"], job_id=run.job.id):
             raise snapshot_gone(run.job)

@@ -16,9 +16,18 @@ def chain_key(database: str) -> str:
 
 
 def put_chain(storage: Storage, signing: Signing, chain: Chain) -> None:
-    """Signed; Refused(signing_key_missing) for who cannot."""
+    """Signed, by our key, whoever signed what is there; Refused(signing_key_missing) for who cannot.
+
+    Put only where it is not there like that.
+    """
     signing.refuse_unable(f"the list of {chain.database}'s snapshots")
-    storage.put(chain_key(chain.database), signing.sign(chains.encode(chain)))
+    key, body = chain_key(chain.database), signing.sign(chains.encode(chain))
+    try:
+        is_there = storage.get(key) == body
+    except (NotFound, Damaged):
+        is_there = False
+    if not is_there:
+        storage.put(key, body)
 
 
 def get_chain(storage: Storage, signing: Signing, database: str) -> Chain | None:

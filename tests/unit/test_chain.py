@@ -12,6 +12,9 @@ from shared.domain.chain import Chain
 from shared.domain.cover import Link
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import Damaged
+from shared.storage import vouching
+from shared.storage.memory import MemoryStorage
+from tests.unit.given_keys import OTHER_PUBLIC_KEY, OTHER_SIGNING_KEY, PUBLIC_KEY, signs
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SEALED, DELETING, DELETED, COPYING = (
@@ -79,6 +82,26 @@ def test_one_that_was_adopted_comes_where_the_catalog_has_it() -> None:
 
 def test_it_is_read_back_as_it_was() -> None:
     assert chain.decode(chain.encode(made_of("a", "b")), "orders") == made_of("a", "b")
+
+
+def test_a_list_that_another_key_of_ours_has_signed_is_signed_anew_and_else_left_alone() -> None:
+    storage = Counting()
+    both = (PUBLIC_KEY, OTHER_PUBLIC_KEY)
+    old, new = signs(knows=both), signs(key=OTHER_SIGNING_KEY, knows=both)
+    for signing, puts in ((old, 1), (old, 1), (new, 2), (new, 2)):
+        vouching.put_chain(storage, signing, made_of("a"))
+        assert storage.puts == puts
+    assert vouching.get_chain(storage, signs(key=OTHER_SIGNING_KEY), "orders") == made_of("a")
+
+
+class Counting(MemoryStorage):
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts = 0
+
+    def put(self, key: str, body: bytes | bytearray, *, create_only: bool = False) -> None:
+        self.puts += 1
+        super().put(key, body, create_only=create_only)
 
 
 @pytest.mark.parametrize(

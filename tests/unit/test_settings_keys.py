@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain.keys import NO_KEYS, Keys
 from shared.errors import Misconfigured
+from shared.operations.composition import compose
 from tests.unit.given_keys import (
     ESCROW,
     FLEETS,
@@ -18,6 +19,7 @@ from tests.unit.given_keys import (
 )
 from tests.unit.given_settings import TOML, load
 
+POSTGRES = "postgresql://snap@db.example/catalog"
 FILES = {
     "name.key": f"{NAME_KEY}\n",
     "identity.txt": f"# created: today\n# public key: {FLEETS.recipient}\n{FLEETS.identity}\n\n",
@@ -63,6 +65,21 @@ def test_the_file_leads_to_all_of_them(folder: Path) -> None:
             signing_required=True,
         )
     )
+
+
+def test_a_fleet_is_composed_with_them(folder: Path) -> None:
+    repository = compose(**load(folder, ALL, CATALOG_URL=POSTGRES).values()).repository
+    assert repository.encryption.keys == tuple(sorted((FLEETS.id, ESCROW.id)))
+    assert repository.encryption.held == (FLEETS.id,)
+    assert (repository.signing.can_sign, repository.signing.required) == (True, True)
+    assert len(repository.signing.known) == 2
+
+
+def test_a_mistyped_recipient_is_found_when_the_fleet_is_composed(folder: Path) -> None:
+    mistyped = FLEETS.recipient[:-1] + ("q" if FLEETS.recipient[-1] != "q" else "p")
+    settings = load(folder, ALL, ENCRYPTION_RECIPIENTS=mistyped, CATALOG_URL=POSTGRES)
+    with pytest.raises(Misconfigured, match="is no age public key"):
+        compose(**settings.values())
 
 
 def test_variables_win_over_the_file_that_all_hosts_share(folder: Path) -> None:
