@@ -47,6 +47,7 @@ class InlineFleet:
     def __init__(self, url: str, *, catalog_url: str, storage: Storage, **database: Any) -> None:
         self.bell = MemoryDoorbell()
         self.before: Hook = lambda _job, _step: None
+        self.catalog_url = catalog_url
         ours = catalog.connect(catalog_url)
         migrate(ours)
         settings: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import uuid
 from collections import Counter
@@ -30,27 +29,29 @@ from shared.operations import auditing, blocking, dead_letters, dispatch, rebuil
 from shared.operations.auditing import Examined
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER
+from tests.integration import bus_home
 from tests.integration.bus_world import BusWorld, request
 from tests.integration.conftest import Inline, RoleMaker
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 Maker = Callable[..., str]
-DOCS = Path(__file__).parents[2] / "docs" / "access.md"
+RIGHTS = Path(__file__).parents[2] / "deploy" / "sql" / "catalog.sql"
+
+
+@pytest.fixture(scope="module")
+def home(postgres: Postgres) -> Iterator[InlineFleet]:
+    with bus_home.made(postgres) as fleet:
+        yield fleet
 
 
 @pytest.fixture
-def catalog_url(database: Maker) -> str:
-    return database()
-
-
-@pytest.fixture
-def fleet(database: Maker, catalog_url: str) -> Iterator[InlineFleet]:
-    url = database()
-    with psycopg.connect(url, autocommit=True) as session:
-        session.execute("create table t as select n from generate_series(1, 20) n")
-    made = InlineFleet(url, catalog_url=catalog_url, storage=MemoryStorage())
-    yield made
-    made.close()
+def fleet(home: InlineFleet) -> InlineFleet:
+    """With an audit in which nothing stands: that takes an owner, and the trigger out of his way."""
+    with psycopg.connect(home.catalog_url, autocommit=True) as owner:
+        owner.execute("alter table audit disable trigger append_only")
+        owner.execute("truncate audit")
+        owner.execute("alter table audit enable trigger append_only")
+    return bus_home.fresh(home)
 
 
 def entries(fleet: InlineFleet) -> list[Entry]:
@@ -259,9 +260,9 @@ def test_many_who_write_at_once_make_one_chain_and_none_waits_for_ever(fleet: In
 
 
 def test_a_writer_that_is_paused_with_the_lock_in_hand_does_not_keep_the_others_for_long(
-    fleet: InlineFleet, catalog_url: str
+    fleet: InlineFleet,
 ) -> None:
-    paused = catalog.connect(catalog_url)
+    paused = catalog.connect(fleet.catalog_url)
     with paused.engine.connect() as connection:
         audit = Audit(connection, patience=timedelta(milliseconds=300))
         audit.add(Act(by=TESTER, action="never.done"))
@@ -296,11 +297,12 @@ def test_what_is_written_is_read_as_it_was_whatever_it_is(fleet: InlineFleet) ->
 @pytest.mark.parametrize(
     "statement", ["update audit set actor = 'eve'", "delete from audit", "truncate audit"]
 )
-def test_not_even_the_owner_changes_or_removes_an_entry(
-    fleet: InlineFleet, catalog_url: str, statement: str
-) -> None:
+def test_not_even_the_owner_changes_or_removes_an_entry(fleet: InlineFleet, statement: str) -> None:
     ask(fleet)
-    with psycopg.connect(catalog_url) as owner, pytest.raises(psycopg.errors.RaiseException, match="neither"):
+    with (
+        psycopg.connect(fleet.catalog_url) as owner,
+        pytest.raises(psycopg.errors.RaiseException, match="neither"),
+    ):
         owner.execute(statement.encode())
     assert len(entries(fleet)) == 1
 
@@ -317,20 +319,19 @@ TAMPERED = {
     "delete from audit where seq = 3": ["missing", "unrecorded"],
     "delete from audit where seq = 1": ["missing"],
     "delete from audit where seq > 4": ["unrecorded"],
-    "update audit set seq = case seq when 3 then -4 else -3 end where seq in (3, 4);"
-    "update audit set seq = -seq where seq < 0": ["broken", "changed"],
+    "update audit set seq = case seq when 3 then 1004 else 1003 end where seq in (3, 4);"
+    "update audit set seq = seq - 1000 where seq > 1000": ["broken", "changed"],
 }
 
 
-def test_what_an_owner_does_without_the_trigger_is_found(fleet: InlineFleet, catalog_url: str) -> None:
+def test_what_an_owner_does_without_the_trigger_is_found(fleet: InlineFleet) -> None:
     for _ in range(6):
         ask(fleet)
     whole = examined(fleet)
     assert whole.findings == ()
-    with psycopg.connect(catalog_url, autocommit=True) as owner:
+    with psycopg.connect(fleet.catalog_url, autocommit=True) as owner:
         owner.execute("alter table audit disable trigger append_only")
-        owner.execute("alter table audit drop constraint audit_seq_check")
-        owner.execute("create table before as table audit")
+        owner.execute("create temporary table before as table audit")
         for statements, expected in TAMPERED.items():
             for statement in statements.split(";"):
                 owner.execute(statement.encode())
@@ -347,19 +348,22 @@ def test_what_an_owner_does_without_the_trigger_is_found(fleet: InlineFleet, cat
     assert faults(fleet, whole.head) == ["truncated"]
 
 
-def test_the_grants_that_are_documented_let_a_fleet_work_and_write_but_never_change_an_entry(
+def test_with_the_rights_that_are_documented_a_fleet_works_and_writes_but_never_changes_an_entry(
     postgres: Postgres, role: RoleMaker, database: Maker
 ) -> None:
-    """As docs/access.md says, with the trigger out of the way: the right alone is what stops it."""
-    fleet_role = role(postgres, "login password 'secret'")
-    url, catalog_url = database(), database()
-    InlineFleet(url, catalog_url=catalog_url, storage=MemoryStorage()).close()  # migrates, as the owner
-    (grants,) = re.findall(r"```sql\n(begin;.*?commit;)\n```", DOCS.read_text("utf-8"), re.DOTALL)
-    with psycopg.connect(catalog_url, autocommit=True) as owner:
-        owner.execute(grants.replace("snapfleet_fleet", fleet_role).encode())
+    """deploy/sql/catalog.sql, with the trigger out of the way: the right alone is what stops it."""
+    names = {each: role(postgres, "login password 'secret'") for each in ("owner", "fleet")}
+    url, catalog_name = database(), str(psycopg.conninfo.conninfo_to_dict(database())["dbname"])
+    script = RIGHTS.read_text("utf-8")
+    for each, name in names.items():
+        script = script.replace(f"snapfleet_{each}", name)
+    owners, theirs = (postgres.dsn(catalog_name, user=name, password="secret") for name in names.values())
+    with psycopg.connect(postgres.dsn(catalog_name), autocommit=True) as admin:
+        admin.execute(script.encode())
+        InlineFleet(url, catalog_url=owners, storage=MemoryStorage()).close()  # migrates
+        admin.execute(script.encode())
+    with psycopg.connect(owners, autocommit=True) as owner:
         owner.execute("alter table audit disable trigger append_only")
-    name = psycopg.conninfo.conninfo_to_dict(catalog_url)["dbname"]
-    theirs = postgres.dsn(str(name), user=fleet_role, password="secret")
     fleet = InlineFleet(url, catalog_url=theirs, storage=MemoryStorage())
     with psycopg.connect(url, autocommit=True) as session:
         session.execute("create table t as select n from generate_series(1, 20) n")
