@@ -14,6 +14,8 @@ from shared.storage.frames import frame_of, raw_of
 from shared.storage.signing import Signing
 
 LEVEL = 3
+MAX_BYTES = 1024**3
+"""Several times the manifest of the largest database: who can encrypt for us could hide a bomb in one."""
 
 
 def encode(
@@ -58,7 +60,8 @@ def opened(found: Cover, encryption: Encryption) -> Manifest:
     encryption.refuse_unopened(found.keys, f"snapshot {found.id}")
     try:
         stored = b64decode(str(found.contents), validate=True)
-        plain = raw_of(encryption.decrypt(stored, what=what, code="manifest_damaged"))
+        frame = encryption.decrypt(stored, what=what, code="manifest_damaged")
+        plain = raw_of(frame, at_most=MAX_BYTES)
     except ValueError as exc:
         raise damaged(f"{what} cannot be read") from exc
     return manifest.decode(plain, sha256=None)

@@ -26,12 +26,16 @@ def frame_of(raw: bytes | bytearray, *, level: int) -> bytes:
     return zstd.compress(raw, options=options)
 
 
-def raw_of(frame: bytes) -> bytes:
-    """What is in a frame whose bytes are known to be right. ValueError where it is none after all."""
+def raw_of(frame: bytes, *, at_most: int) -> bytes:
+    """What is in a frame. ValueError where it is none, not whole, or holds more than `at_most` bytes."""
+    decompressor = zstd.ZstdDecompressor()
     try:
-        return zstd.decompress(frame)
+        raw = decompressor.decompress(frame, max_length=at_most)
     except zstd.ZstdError as exc:
         raise ValueError("it is no zstd frame") from exc
+    if not decompressor.eof or decompressor.unused_data:
+        raise ValueError("it is no single whole frame of the size that it may have")
+    return raw
 
 
 def raw_bytes(frame: bytes, chunk: Chunk) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import Damaged
+from shared.storage.frames import frame_of, raw_of
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import Repository, chunk_key, compress
 
@@ -39,6 +40,19 @@ def test_it_is_found_as_it_is_stored_now(repository: Repository) -> None:
 def test_one_that_is_missing_is_lost(repository: Repository) -> None:
     absent = replace(AS_RECORDED, sha256="ab" * 32)
     assert repository.look_for(NAME, [absent, AGAIN.chunk]) == ([AGAIN.chunk], [absent])
+
+
+def test_a_frame_is_opened_whole_and_never_to_more_than_is_allowed() -> None:
+    frame = frame_of(RAW, level=1)
+    assert raw_of(frame, at_most=len(RAW)) == RAW
+    for wrong, at_most in (
+        (frame, len(RAW) - 1),
+        (frame[:-1], 2 * len(RAW)),
+        (frame * 2, 2 * len(RAW)),
+        (b"x", 9),
+    ):
+        with pytest.raises(ValueError, match="it is no"):
+            raw_of(wrong, at_most=at_most)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b[:99] + b"x" + b[100:]])
