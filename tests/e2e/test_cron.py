@@ -23,9 +23,8 @@ def commands() -> list[str]:
 def run(command: str, site: Site, folder: Path) -> subprocess.CompletedProcess[str]:
     """With what cron gives: a home, a path, and no setting at all."""
     environment = folder / "environment"
-    environment.write_text(
-        "".join(f"{key}={shlex.quote(value)}\n" for key, value in site.environment.items())
-    )
+    settings = {key: value for key, value in site.environment.items() if key not in {"PATH", "HOME"}}
+    environment.write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in settings.items()))
     return subprocess.run(
         ["sh", "-c", command.replace("/opt/snapfleet/deploy/cron", str(FOLDER))],
         env={
