@@ -16,6 +16,9 @@ log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 25
 """How long answers that are under way may take; streams of events end at once. Supervisors should wait longer."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than proxies keep a connection that nothing comes over: whoever closes it must not be us, in the
+moment in which the next request is on its way."""
 BACKLOG = 512
 
 
@@ -74,6 +77,7 @@ def run(app: FastAPI, listening: socket.socket, *, closing: Closing, proxies: tu
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         h11_max_incomplete_event_size=32 * 1024,
         ws="none",
     )
