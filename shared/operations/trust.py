@@ -64,8 +64,9 @@ def look_at(fleet: Fleet, snapshot: Snapshot) -> Seen | None:
     repository = fleet.repository
     key = manifest_key(snapshot.database, snapshot.id)
     try:
+        told = repository.storage.head(key).sha256  # of both places of a mirror, where it is one
         if not (repository.signing.judges or repository.encryption.is_on or repository.encryption.held):
-            return Seen(sha256=str(repository.storage.head(key).sha256), outline=None, trouble=None)
+            return Seen(sha256=str(told), outline=None, trouble=None)
         body = repository.storage.get(key)
     except NotFound:
         return None

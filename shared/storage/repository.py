@@ -207,8 +207,7 @@ class Repository:
             if exc.code != "object_exists":
                 raise
             there = self.storage.get(key)
-            # Ours, from before a crash. What is encrypted is never the same twice, so whose it is is asked too.
-            if not are_alike(there, body) or (self.signing.can_sign and not self._is_right(there)):
+            if there != body and not self._is_ours(there, body):
                 raise
             return there
         return body
@@ -262,8 +261,13 @@ class Repository:
             )
         return found
 
-    def _is_right(self, body: bytes) -> bool:
-        return self.signing.verdict(body) is Verdict.RIGHT
+    def _is_ours(self, there: bytes, wanted: bytes) -> bool:
+        """Whether what lies there is the same, encrypted at another time: by a run that died, and not by somebody."""
+        if not (cover.has_cover(there) and cover.has_cover(wanted)):
+            return False
+        if self.signing.can_sign and self.signing.verdict(there) is not Verdict.RIGHT:
+            return False
+        return cover.are_of_one(cover.decode(there), cover.decode(wanted))
 
     def refuse_untrusted(self, body: bytes, database: str, snapshot_id: str) -> None:
         """Damaged(signature_wrong), and Refused(signature_missing) where somebody must vouch and nobody does."""
@@ -344,15 +348,6 @@ class Repository:
         """From here on there is no such snapshot; then what it was worth goes too."""
         self.storage.delete(manifest_key(database, snapshot_id))
         self.delete_standing(database, snapshot_id)
-
-
-def are_alike(there: bytes, wanted: bytes) -> bool:
-    """Whether what lies there says what was to be written, if encrypted at another time."""
-    if there == wanted:
-        return True
-    if not (cover.has_cover(there) and cover.has_cover(wanted)):
-        return False
-    return cover.are_of_one(cover.decode(there), cover.decode(wanted))
 
 
 @contextmanager

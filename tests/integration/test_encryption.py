@@ -16,7 +16,7 @@ from shared.domain.findings import Finding
 from shared.domain.job import Job, JobKind, NewJob
 from shared.domain.snapshot import Snapshot
 from shared.errors import Damaged, Refused, SnapfleetError, Unreachable
-from shared.operations import check, preview, rebuilding, requests, rereading, schedule
+from shared.operations import adopting, check, preview, rebuilding, requests, rereading, schedule
 from shared.operations.preview import Intent
 from shared.operations.rebuilding import Entry, What
 from shared.storage.base import Storage
@@ -481,3 +481,29 @@ def test_no_secret_is_in_an_error_or_a_row(url: str, inline: Inline, folder: Pat
     with pytest.raises(SnapfleetError) as caught:
         fleet.fleet.repository.read_manifest(NAME, snapshot_id)
     assert OTHER.identity not in repr(caught.value)
+
+
+def test_an_encrypted_snapshot_is_adopted_as_it_is_and_renamed_only_for_the_same_keys(
+    url: str, inline: Inline, storage: Storage, folder: Path
+) -> None:
+    snapshot_id = taken(holding(inline(url, storage=storage), encrypting(FLEETS), signs()))
+    theirs = Repository(storage)
+
+    def adopted(fleet: InlineFleet, name: str | None) -> Entry:
+        source = fleet.fleet.repository.elsewhere(theirs.storage)
+        [entry] = adopting.adopt(fleet.fleet, source, databases=(), name=name, by=TESTER)
+        return entry
+
+    reader = encrypting(OTHER, holding=(FLEETS,))
+    ours = holding(inline(url, storage=FolderStorage(folder)), reader, signs())
+    left_out = adopted(ours, "renamed")
+    assert (left_out.what, FLEETS.id in str(left_out.why)) == (What.LEFT_OUT, True)
+    assert adopted(ours, None).what is What.ADDED
+    assert ours.fleet.repository.storage.get(manifest_key(NAME, snapshot_id)) == storage.get(
+        manifest_key(NAME, snapshot_id)
+    )
+    succeeded(ours.verify(snapshot_id))
+    same = holding(inline(url, storage=MemoryStorage()), encrypting(FLEETS, holding=(FLEETS,)), signs())
+    assert adopted(same, "renamed").what is What.ADDED
+    manifest, body = same.fleet.repository.read_manifest("renamed", snapshot_id)
+    assert (manifest.database, b"row_count" in body) == ("renamed", False)

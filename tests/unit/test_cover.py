@@ -92,6 +92,13 @@ def test_writing_the_same_again_is_fine_though_it_is_never_encrypted_alike() -> 
         ours.put_manifest(EXAMPLE, previous=None)
 
 
+def test_what_was_adopted_from_who_does_not_sign_may_be_written_again() -> None:
+    ours = repository(signing=signs())
+    body = manifest.encode(EXAMPLE)
+    for _ in range(2):
+        assert ours.put_manifest_body(EXAMPLE.database, EXAMPLE.id, body) == body
+
+
 def test_what_looks_like_ours_and_is_not_signed_by_us_is_not_taken_for_ours() -> None:
     """Whoever writes to the bucket could put our cover around other contents before we write."""
     storage = MemoryStorage()
