@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 import structlog
 
@@ -16,16 +17,21 @@ from api.rates import Rates
 from api.serving import Closing
 from api.watching import Watch
 from shared import logs
+from shared.broker.app import make_app
+from shared.broker.gauge import CeleryGauge
 from shared.catalog.migration import check_migrated
 from shared.domain.access import Principal, Role
 from shared.domain.ids import new_snapshot_id
 from shared.errors import Misconfigured, SnapfleetError, Unreachable
+from shared.metrics.collector import registry_of
+from shared.metrics.exposition import CollectorRegistry
 from shared.operations import access, following
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
 from shared.operations.health import Readiness
 from shared.settings import Settings
 from shared.settings.serving import ApiSettings
+from shared.streams.redis import RedisStreams
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +46,7 @@ def main() -> int:
         refuse_strangers(settings.api)
         fleet = compose(**settings.values(), catalog_connections=THREADS)
         try:
-            serve(settings.api, fleet)
+            serve(settings.api, fleet, state=state_of(settings, fleet))
         finally:
             fleet.catalog.close()
     except SnapfleetError as exc:
@@ -65,14 +71,14 @@ def refuse_strangers(settings: ApiSettings) -> None:
         log.warning("tokens_travel_in_the_clear", host=settings.host, hint="put a proxy with TLS before it")
 
 
-def serve(settings: ApiSettings, fleet: Fleet) -> None:
+def serve(settings: ApiSettings, fleet: Fleet, *, state: CollectorRegistry) -> None:
     try:
         check_migrated(fleet.catalog)
     except Unreachable as exc:
         # It may come back before we would be started again; until then each request says so.
         log.warning("catalog_away", code=exc.code)
     closing = Closing()
-    app = create_app(make_context(settings, fleet, closing=closing))
+    app = create_app(make_context(settings, fleet, state=state, closing=closing))
     listening = serving.listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     log.info("api_started", host=host, port=port)
@@ -80,7 +86,21 @@ def serve(settings: ApiSettings, fleet: Fleet) -> None:
     log.info("api_stopped")
 
 
-def make_context(settings: ApiSettings, fleet: Fleet, *, closing: Closing) -> Context:
+def state_of(settings: Settings, fleet: Fleet) -> CollectorRegistry:
+    """What Prometheus is told, asked for when it asks."""
+    redis_url = settings.redis_url.get_secret_value()
+    return registry_of(
+        fleet,
+        gauge=CeleryGauge(make_app(redis_url)),
+        streams=RedisStreams.connect(redis_url),
+        folder=settings.folder,
+        version=version("snapfleet"),
+    )
+
+
+def make_context(
+    settings: ApiSettings, fleet: Fleet, *, state: CollectorRegistry, closing: Closing
+) -> Context:
     return Context(
         fleet=fleet,
         authenticate=lambda secret: access.authenticate(fleet, secret, datetime.now(UTC)),
@@ -94,6 +114,7 @@ def make_context(settings: ApiSettings, fleet: Fleet, *, closing: Closing) -> Co
         clock=lambda: datetime.now(UTC),
         new_job_id=lambda: str(uuid.uuid4()),
         new_snapshot_id=lambda now: new_snapshot_id(now, uuid.uuid4()),
+        state=state,
         is_closing=closing,
     )
 

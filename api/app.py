@@ -10,7 +10,19 @@ from importlib.metadata import version
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from api import audit, databases, document, events, health, jobs, problems, restores, snapshots, upkeep
+from api import (
+    audit,
+    databases,
+    document,
+    events,
+    health,
+    jobs,
+    metrics,
+    problems,
+    restores,
+    snapshots,
+    upkeep,
+)
 from api.context import Context
 from api.limits import ANSWER_WITHIN, READ_WITHIN, Limits
 
@@ -26,6 +38,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     audit.router,
     health.router,
+    metrics.router,
 )
 
 

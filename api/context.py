@@ -12,6 +12,7 @@ from fastapi import Request
 from api.rates import Rates
 from api.watching import Watch
 from shared.domain.access import Principal
+from shared.metrics.exposition import CollectorRegistry
 from shared.operations.fleet import Fleet
 from shared.operations.health import Readiness
 
@@ -34,6 +35,8 @@ class Context:
     clock: Callable[[], datetime]
     new_job_id: Callable[[], str]
     new_snapshot_id: Callable[[datetime], str]
+    state: CollectorRegistry
+    """What Prometheus is told."""
     is_closing: Callable[[], bool]
     """Whether the process was asked to end: who waits for something is sent away."""
     rates: Rates = field(default_factory=Rates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -20,12 +21,16 @@ from api.context import Context
 from api.rates import Rates
 from api.serving import Closing
 from api.watching import Watch
+from shared.broker.gauge import Traffic
 from shared.domain.access import Principal, Role
 from shared.domain.ids import new_snapshot_id
 from shared.errors import Refused
+from shared.metrics.collector import registry_of
+from shared.metrics.exposition import CollectorRegistry
 from shared.operations import following
 from shared.operations.fleet import Fleet
 from shared.operations.health import Readiness
+from shared.streams.memory import MemoryStreams
 from tests.integration.inline_fleet import NAME
 
 ELSEWHERE = "elsewhere"
@@ -45,6 +50,18 @@ def authenticate(secret: str) -> Principal:
     return PRINCIPALS[secret]
 
 
+class NoTraffic:
+    """Nothing waits, and nobody is there to take it."""
+
+    def read(self) -> Traffic:
+        return Traffic(waiting={}, takers={}, workers=0)
+
+
+def state_of(fleet: Fleet) -> CollectorRegistry:
+    streams = MemoryStreams(clock=time.monotonic)
+    return registry_of(fleet, gauge=NoTraffic(), streams=streams, folder=None, version="1")
+
+
 def make_context(fleet: Fleet, closing: Closing | None = None, **changes: Any) -> Context:
     made = Context(
         fleet=fleet,
@@ -53,6 +70,7 @@ def make_context(fleet: Fleet, closing: Closing | None = None, **changes: Any) -
         watch=Watch(lambda places: following.hear(fleet, places), every=timedelta(milliseconds=50)),
         readiness=Readiness(fleet),
         clock=lambda: datetime.now(UTC),
+        state=state_of(fleet),
         new_job_id=lambda: str(uuid.uuid4()),
         new_snapshot_id=lambda now: new_snapshot_id(now, uuid.uuid4()),
         is_closing=closing or Closing(),

@@ -36,6 +36,7 @@ from shared.operations import access, auditing, check, following, requests
 from shared.operations.health import Readiness
 from tests.actors import TESTER
 from tests.integration import bus_home
+from tests.integration.api_world import state_of
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 FOREIGN, UNKNOWN = "foreign", "unknown"
@@ -85,6 +86,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/healthz"): Route(role=ANYBODY),
     ("GET", "/readyz"): Route(role=ANYBODY),
     ("GET", "/health/backups"): Route(role=READ),
+    ("GET", "/metrics"): Route(role=READ),
     ("GET", "/openapi.json"): Route(role=ANYBODY),
 }
 BY_NAME = {key: route for key, route in ROUTES.items() if "{" in key[1]}
@@ -215,6 +217,7 @@ def world(postgres: Postgres) -> Generator[World]:
             watch=Watch(lambda places: following.hear(fleet, places)),
             readiness=Readiness(fleet),
             clock=lambda: datetime.now(UTC),
+            state=state_of(fleet),
             new_job_id=lambda: str(uuid.uuid4()),
             new_snapshot_id=lambda now: new_snapshot_id(now, uuid.uuid4()),
             is_closing=lambda: False,
@@ -318,7 +321,13 @@ def test_who_reaches_the_other_database_reaches_that_one_and_not_ours(world: Wor
 
 @pytest.mark.parametrize(
     "key",
-    [("GET", "/v1/databases"), ("GET", "/v1/jobs"), ("GET", "/v1/audit"), ("GET", "/health/backups")],
+    [
+        ("GET", "/v1/databases"),
+        ("GET", "/v1/jobs"),
+        ("GET", "/v1/audit"),
+        ("GET", "/health/backups"),
+        ("GET", "/metrics"),
+    ],
     ids=named,
 )
 def test_a_list_shows_what_the_token_reaches_and_nothing_else(world: World, key: tuple[str, str]) -> None:
