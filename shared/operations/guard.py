@@ -22,7 +22,7 @@ from shared.domain.job import Job, JobKind, JobState, NewJob, StepState
 from shared.domain.proof import Assertion, VerifyPolicy
 from shared.domain.snapshot import Reason
 from shared.errors import Permanent, Refused, SnapfleetError, Unreachable
-from shared.operations import integrity, preview, requests, safeguard
+from shared.operations import integrity, preview, requests, safeguard, ties
 from shared.operations.fleet import Fleet
 from shared.operations.integrity import Budget
 from shared.postgres import assertions as questions
@@ -164,7 +164,9 @@ def not_back(guard: Guard, point: Point, why: str) -> NotBroughtBack:
 
 
 def failed_at_safeguard(fleet: Fleet, job: Job) -> bool:
-    """Whether the restore got to its safety snapshot, and no further."""
+    """Whether the restore got to its safety snapshot, and no further; or was told before that there can be none."""
+    if (job.error or {}).get("code") == ties.NO_SAFEGUARD:
+        return True
     with fleet.catalog.transaction() as tx:
         states = {step.name: step.state for step in tx.jobs.steps(job.id)}
     return states[safeguard.STEP] is not StepState.NEW and states["create"] is StepState.NEW

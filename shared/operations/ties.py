@@ -52,6 +52,10 @@ def refuse_subscriptions(session: Session, name: str) -> None:
         )
 
 
+NO_SAFEGUARD = "no_safeguard"
+"""The code of the error that says that no safety snapshot can be taken: all else of a restore may go well."""
+
+
 def refuse_unreadable(dsn: Dsn, *, application_name: str) -> None:
     """Of what this role may not read no safety snapshot could be taken: better told now."""
     closed: tuple[str, ...] = ()
@@ -61,6 +65,6 @@ def refuse_unreadable(dsn: Dsn, *, application_name: str) -> None:
     if closed:
         raise Refused(
             f"no safety snapshot of {dsn.dbname!r} can be taken: this role may not read {inspection.first_of(closed)}",
-            code="insufficient_rights",
+            code=NO_SAFEGUARD,
             hint="let a superuser grant it (deploy/sql/source.sql), or restore without one: --no-safeguard",
         )

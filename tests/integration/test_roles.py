@@ -189,7 +189,7 @@ def test_what_a_role_may_not_read_is_in_the_plan_of_a_restore_that_would_take_a_
         admin.execute("create table public.closed (); create sequence public.shut")
     with nothing_changes(postgres, name):
         job = fleet.restore(safeguard=True)
-    refused(job, "insufficient_rights", "table public.closed, sequence public.shut", "no safety snapshot")
+    refused(job, "no_safeguard", "table public.closed, sequence public.shut", "no safety snapshot")
     assert job.next_seq == 1
 
 
