@@ -1,0 +1,138 @@
+"""What one act cost: seconds by the wall, processor seconds and peak memory of the client's processes, bytes stored."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+RESET_PEAK = "5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    seconds: float
+    cpu: float
+    rss_mb: float
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured act: `work` is what was done, `way` by what, `round` when."""
+
+    major: int
+    work: str
+    way: str
+    round: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The rounds of one act."""
+
+    median: Cost
+    fastest: float
+    slowest: float
+    rounds: int
+
+
+def summary(figures: Sequence[Figure]) -> Summary:
+    seconds = [figure.cost.seconds for figure in figures]
+    return Summary(
+        median=Cost(
+            seconds=statistics.median(seconds),
+            cpu=statistics.median(figure.cost.cpu for figure in figures),
+            rss_mb=max(figure.cost.rss_mb for figure in figures),
+            bytes=int(statistics.median(figure.cost.bytes for figure in figures)),
+        ),
+        fastest=min(seconds),
+        slowest=max(seconds),
+        rounds=len(seconds),
+    )
+
+
+def own(act: Callable[[], int]) -> Cost:
+    """Of this process and those that it starts and waits for; `act` answers how many bytes it stored.
+
+    The peak is of this process alone.
+    """
+    before, began = _own_cpu(), time.monotonic()
+    stored = act()
+    seconds = time.monotonic() - began
+    # Not ru_maxrss: that begins with the peak of whoever started this process.
+    return Cost(seconds=seconds, cpu=_own_cpu() - before, rss_mb=_peak_bytes(os.getpid()) / 1e6, bytes=stored)
+
+
+def _own_cpu() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+class Trees:
+    """Processes that live on, with all that they have started: what an act cost them, and this process too."""
+
+    def __init__(self, roots: Iterable[int]) -> None:
+        self._roots = frozenset(roots)
+
+    @contextmanager
+    def watching(self) -> Generator[Callable[[int], Cost]]:
+        """Gives a function that ends the watch: bytes stored in, cost out."""
+        for pid in self._members():
+            with suppress(OSError):
+                Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
+        before, began = self.cpu(), time.monotonic()
+
+        def ended(stored: int) -> Cost:
+            seconds = time.monotonic() - began
+            return Cost(seconds=seconds, cpu=self.cpu() - before, rss_mb=self._peak_mb(), bytes=stored)
+
+        yield ended
+
+    def cpu(self) -> float:
+        """Seconds used so far. What has ended counts as its parent's."""
+        found = sum(_stat(pid)[1] for pid in self._members())
+        return found / TICKS + _own_cpu()
+
+    def _members(self) -> list[int]:
+        parents = {pid: _stat(pid)[0] for pid in _all()}
+        found = []
+        for pid in parents:
+            line = pid
+            while line in parents and line not in self._roots:
+                line = parents[line]
+            if line in self._roots:
+                found.append(pid)
+        return found
+
+    def _peak_mb(self) -> float:
+        return max((_peak_bytes(pid) for pid in self._members()), default=0) / 1e6
+
+
+def _all() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _stat(pid: int) -> tuple[int, int]:
+    """Its parent, and the ticks that it and its ended children have used; 0 for one that is gone."""
+    try:
+        # The name in parentheses may hold anything.
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0, 0
+    return int(words[1]), sum(int(word) for word in words[11:15])
+
+
+def _peak_bytes(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
