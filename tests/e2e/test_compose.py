@@ -8,6 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import psycopg
 import pytest
@@ -18,7 +19,8 @@ from tests.e2e.compose import Host
 from tests.e2e.site import eventually
 
 SCHEMA = Path(__file__).parents[1] / "vendored" / "compose-spec.json"
-OURS = ("control", "worker", "beat", "bus", "api")
+FLEET = ("control", "worker", "beat", "bus", "api")
+OURS = (*FLEET, "exporter", "flower")
 SERVICES: dict[str, Any] = compose.document()["services"]
 ONE_SHOTS = ("migrate", "catalog-rights")
 
@@ -78,7 +80,7 @@ def test_nothing_of_ours_starts_before_its_tables_and_servers_are_ready() -> Non
     assert SERVICES["catalog-rights"]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"}
     }
-    for name in OURS:
+    for name in FLEET:
         waits = {other: how["condition"] for other, how in SERVICES[name]["depends_on"].items()}
         assert waits == {
             "catalog-rights": "service_completed_successfully",
@@ -122,6 +124,17 @@ def test_the_doctor_finds_nothing_wrong_with_it(host: Host) -> None:
         return ended.returncode == 0 or not wrong or {each["code"] for each in wrong} == {"disk_scarce"}
 
     eventually(well)
+
+
+def test_flower_and_the_exporter_show_the_fleet_to_those_who_may_look(host: Host) -> None:
+    metrics = httpx.get(f"http://127.0.0.1:{host.ports['9464']}/metrics", timeout=30).text
+    assert "snapfleet_" in metrics
+    rates = httpx.get(f"http://127.0.0.1:{host.ports['9465']}/metrics", timeout=30).text
+    assert "snapfleet_" in rates
+    page = f"http://127.0.0.1:{host.ports['5555']}/tasks"
+    assert httpx.get(page, timeout=30).status_code == 401
+    password = (host.secrets / "flower_password").read_text()
+    assert httpx.get(page, timeout=30, auth=("snapfleet", password)).status_code == 200
 
 
 def test_its_users_of_redis_can_do_their_work_and_nothing_else(host: Host) -> None:
