@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import psycopg
 
@@ -69,8 +70,8 @@ def rate(fleet: Fleet, enter: Enter, *, threads: int, seconds: float) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one round")
+    parser.add_argument("--rounds", type=int, default=15, help="of each, by turns: the medians count")
     options = parser.parse_args()
     logs.configure(level="critical", style="console")
     with tempfile.TemporaryDirectory(prefix="snapfleet-audit-") as folder:
@@ -84,12 +85,15 @@ def main() -> int:
             names = [f"d{number}" for number in range(8)]
             inline.configure(databases={name: replace(one, name=name) for name in names})
             for threads in (1, 2, 4, 8):
-                for _ in range(options.rounds):
-                    found = [
+                found = [
+                    [
                         rate(inline.fleet, enter, threads=threads, seconds=options.seconds)
                         for enter in (without, with_audit)
                     ]
-                    print(f"{threads} at once: {found[0]:,.0f} jobs/s without, {found[1]:,.0f} with")
+                    for _ in range(options.rounds)
+                ]
+                bare, audited = (median(rates) for rates in zip(*found, strict=True))
+                print(f"{threads} at once: {bare:,.0f} jobs/s without, {audited:,.0f} with")
             began = time.monotonic()
             seen = auditing.examine(inline.fleet)
             wrong = [finding for finding in seen.findings if finding.seq is not None]
