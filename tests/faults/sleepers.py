@@ -17,7 +17,7 @@ from tests.faults.points import Passed
 from tests.faults.scenes import SCENES
 from tests.faults.world import NAME, World, stopped
 
-SHORT = timedelta(seconds=1.5)
+SHORT = timedelta(seconds=2.5)
 AT_ONCE = 2
 # Under a lock of the catalog that has to outlast storage's slowest answer: who takes over waits for its end.
 LOCKED = "prune.chunk_deleted"
