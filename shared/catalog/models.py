@@ -138,6 +138,9 @@ class JobRow(Base):
         ),
         Index("job_database_created_at_idx", "database", text("created_at desc")),
         Index("job_created_at_idx", text("created_at desc"), text("id desc")),
+        # Of a state, or a kind, that few have: the newest of those are found without reading all the others.
+        Index("job_state_idx", "state", text("created_at desc"), text("id desc")),
+        Index("job_kind_idx", "kind", text("created_at desc"), text("id desc")),
         Index("job_finished_at_idx", "finished_at", postgresql_where=text("finished_at is not null")),
     )
 
@@ -372,13 +375,27 @@ class OutboxRow(Base):
     data: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     published_at: Mapped[datetime | None]
+    noticed_at: Mapped[datetime | None]
+    """When it was looked at for whoever wants to be told of such."""
 
     __table_args__ = (
         UniqueConstraint("database", "sequence"),
         CheckConstraint("(database is null) = (sequence is null)", name="sequence"),
         Index("outbox_unpublished_idx", "id", postgresql_where=text("published_at is null")),
+        Index("outbox_unnoticed_idx", "id", postgresql_where=text("noticed_at is null")),
         Index("outbox_job_idx", "job_id", "id"),
     )
+
+
+class NoticeRow(Base):
+    """An event that a hook is still to be given."""
+
+    __tablename__ = "notice"
+
+    hook: Mapped[str] = mapped_column(primary_key=True)
+    outbox_id: Mapped[int] = mapped_column(ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True)
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    not_before: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class InboxRow(Base):

@@ -33,12 +33,29 @@ def upgrade() -> None:
         sa.Column("worker", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("queue", name=op.f("canary_pkey")),
     )
+    op.add_column("outbox", sa.Column("noticed_at", sa.DateTime(timezone=True), nullable=True))
+    # What happened before anybody could be told is no news.
+    op.execute("update outbox set noticed_at = created_at")
+    op.create_index("outbox_unnoticed_idx", "outbox", ["id"], postgresql_where=sa.text("noticed_at is null"))
+    op.create_table(
+        "notice",
+        sa.Column("hook", sa.Text(), nullable=False),
+        sa.Column("outbox_id", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["outbox_id"], ["outbox.id"], name=op.f("notice_outbox_id_fkey"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("hook", "outbox_id", name=op.f("notice_pkey")),
+    )
     op.add_column("job", sa.Column("request_digest", sa.Text(), nullable=True))
     op.create_index(
         "job_finished_at_idx", "job", ["finished_at"], postgresql_where=sa.text("finished_at is not null")
     )
     op.create_index("slot_missed_idx", "slot", ["database"], postgresql_where=sa.text("job_id is null"))
     op.create_index("job_created_at_idx", "job", [sa.text("created_at desc"), sa.text("id desc")])
+    op.create_index("job_state_idx", "job", ["state", sa.text("created_at desc"), sa.text("id desc")])
+    op.create_index("job_kind_idx", "job", ["kind", sa.text("created_at desc"), sa.text("id desc")])
     op.create_index(
         "snapshot_newest_verified_idx",
         "snapshot",
@@ -62,9 +79,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "role in ('read', 'operate', 'restore', 'admin')", name=op.f("token_role_check")
-        ),
+        sa.CheckConstraint("role in ('read', 'operate', 'restore', 'admin')", name=op.f("token_role_check")),
         sa.PrimaryKeyConstraint("name", name=op.f("token_pkey")),
         sa.UniqueConstraint("sha256", name=op.f("token_sha256_key")),
     )
