@@ -55,21 +55,21 @@ class Bench:
     """
 
     def __init__(self, stack: Stack) -> None:
-        self._stack = stack
+        self.stack = stack
         self._names = (f"round-{number}" for number in itertools.count(1))
 
     @contextmanager
     def workers(self, count: int, *, beat: bool = False) -> Generator[tuple[Fleet, tuple[Child, ...]]]:
         """So many worker processes of one task at a time each, ready for work."""
-        self._stack.environment["DATABASE_NAME"] = next(self._names)
-        fleet = composed(self._stack.environment)
+        self.stack.environment["DATABASE_NAME"] = next(self._names)
+        fleet = composed(self.stack.environment)
         argv = {f"worker-{n}": ("workers", "--concurrency", "1") for n in range(1, count + 1)}
         children = tuple(
-            self._stack.spawn(name, (sys.executable, "-m", *words, "--name", name))
+            self.stack.spawn(name, (sys.executable, "-m", *words, "--name", name))
             for name, words in argv.items()
         )
         if beat:
-            children += (self._stack.spawn("beat", (sys.executable, "-m", "beat")),)
+            children += (self.stack.spawn("beat", (sys.executable, "-m", "beat")),)
         try:
             migrate(fleet.catalog)
             wait_until_ready(children[:count])
@@ -83,10 +83,10 @@ class Bench:
 
     def _drop_parked(self) -> None:
         """What restores replaced: many of them would fill the disk."""
-        if self._stack.postgres is None:
+        if self.stack.postgres is None:
             raise RuntimeError("a benchmark has a PostgreSQL of its own")
         kept = [databases.CATALOG, databases.JOURNAL, "postgres"]
-        with psycopg.connect(self._stack.postgres.dsn(), autocommit=True) as admin:
+        with psycopg.connect(self.stack.postgres.dsn(), autocommit=True) as admin:
             query = "select datname from pg_database where not datistemplate and datname <> all(%s)"
             for (name,) in admin.execute(query, (kept,)).fetchall():
                 admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
