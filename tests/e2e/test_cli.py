@@ -112,6 +112,18 @@ def test_a_prune_that_is_waited_for_says_what_went(site: Site) -> None:
     assert f"of {site.name} removed" in site.done("prune", "--wait").out
 
 
+def test_a_snapshot_is_deleted_as_it_was_planned_and_the_newest_one_is_not(site: Site) -> None:
+    older, newer = (str(site.take()["result"]["snapshot_id"]) for _ in range(2))
+    plan = site.done("snapshot", "delete", older, "--plan", "--json").json
+    assert (plan["snapshot"]["id"], plan["obstacle"]) == (older, None)
+    assert site.run("snapshot", "delete", older).status == 3
+    assert site.run("snapshot", "delete", older, "--plan-id", "0" * 24).status == 3
+    assert "stays: it is the newest" in site.done("snapshot", "delete", newer, "--plan").out
+    ended = site.done("snapshot", "delete", older, "--plan-id", plan["plan_id"], "--wait", "--json").json
+    assert ended["result"]["removed"] == [older]
+    assert older not in {each["id"] for each in site.done("snapshot", "list", "--json").json}
+
+
 def test_jobs_are_listed_newest_first_and_shown_step_by_step(site: Site) -> None:
     taken = site.take()
     site.settled()
