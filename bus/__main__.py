@@ -19,10 +19,12 @@ from shared import logs
 from shared.domain.ids import new_snapshot_id
 from shared.errors import SnapfleetError
 from shared.heartbeat import Heartbeat
+from shared.notices.apprise import AppriseSender
 from shared.operations import starting
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
 from shared.operations.intake import Desk
+from shared.operations.notifying import Notifier
 from shared.operations.relaying import Relay
 from shared.settings import Settings
 from shared.streams.redis import RedisStreams
@@ -73,6 +75,11 @@ def make_service(settings: Settings, fleet: Fleet) -> Service:
     return Service(
         ingest=ingest,
         relay=Relay(catalog=fleet.catalog, streams=streams, keep=settings.bus_keep_events),
+        notifier=Notifier(
+            catalog=fleet.catalog,
+            hooks=settings.hooks,
+            senders={hook.name: AppriseSender(hook.name, hook.url) for hook in settings.hooks},
+        ),
         heartbeat=Heartbeat(settings.heartbeat_file),
     )
 

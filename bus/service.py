@@ -1,4 +1,4 @@
-"""The two loops of the bus, each in a thread, until they are told to stop.
+"""The three loops of the bus, each in a thread, until they are told to stop.
 
 A server that is away is waited for. Anything else that a loop dies of ends the process: whoever supervises
 it starts it again, and what was begun is found.
@@ -17,6 +17,7 @@ import structlog
 from bus.ingest import Ingest
 from shared.errors import Unreachable
 from shared.heartbeat import Heartbeat
+from shared.operations.notifying import Notifier
 from shared.operations.relaying import Relay
 
 log = structlog.get_logger(__name__)
@@ -24,15 +25,20 @@ log = structlog.get_logger(__name__)
 PUBLISH_EVERY = timedelta(milliseconds=250)
 TELL_EVERY = timedelta(seconds=1)
 TRY_AGAIN_AFTER = timedelta(seconds=1)
+NOTIFY_EVERY = timedelta(seconds=1)
 LOOPS = ("ingest", "relay")
+"""What the process is there for; that people are told as well must not make it look unwell."""
 WELL_FOR = timedelta(seconds=15)
 """How long after its last good turn a loop counts as well: longer than a turn takes."""
 
 
 class Service:
-    """Ingest and relay, side by side."""
+    """Ingest, relay and notices, side by side."""
 
-    def __init__(self, *, ingest: Ingest, relay: Relay, heartbeat: Heartbeat | None = None) -> None:
+    def __init__(
+        self, *, ingest: Ingest, relay: Relay, notifier: Notifier, heartbeat: Heartbeat | None = None
+    ) -> None:
+        self._notifier = notifier
         self._ingest = ingest
         self._relay = relay
         self._heartbeat = heartbeat or Heartbeat(None)
@@ -44,12 +50,14 @@ class Service:
         """Run until `until` is set, then drain. Raises what a loop died of."""
         loops = [
             threading.Thread(target=self._watched, args=(loop,), name=name)
-            for name, loop in zip(LOOPS, (self._take_in, self._send_out), strict=True)
+            for name, loop in zip(
+                (*LOOPS, "notify"), (self._take_in, self._send_out, self._tell), strict=True
+            )
         ]
         for loop in loops:
             loop.start()
         while not until.wait(0.2) and not self._stop.is_set():
-            if min(self._turned_at.values()) > time.monotonic() - WELL_FOR.total_seconds():
+            if min(self._turned_at[name] for name in LOOPS) > time.monotonic() - WELL_FOR.total_seconds():
                 self._heartbeat.beat()
         self._stop.set()
         for loop in loops:
@@ -83,6 +91,11 @@ class Service:
         # What was written meanwhile goes out too, as far as it goes.
         while self._patiently(self._relay.publish):
             pass
+
+    def _tell(self) -> None:
+        while not self._stop.is_set():
+            self._patiently(self._notifier.turn)
+            self._stop.wait(NOTIFY_EVERY.total_seconds())
 
     def _patiently(self, turn: Callable[[], int | None]) -> int:
         """One turn; 0 where a server is away, after a pause."""

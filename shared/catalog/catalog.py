@@ -18,6 +18,7 @@ from shared.catalog.chunks import Chunks
 from shared.catalog.inbox import Inbox
 from shared.catalog.jobs import Jobs
 from shared.catalog.measures import Measures
+from shared.catalog.notices import Notices
 from shared.catalog.outbox import Outbox
 from shared.catalog.pages import Pages
 from shared.catalog.parked import ParkedDatabases
@@ -55,6 +56,7 @@ class Transaction:
         self.readings = Readings(connection)
         self.canaries = Canaries(connection)
         self.measures = Measures(connection)
+        self.notices = Notices(connection)
 
 
 class Catalog:

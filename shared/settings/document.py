@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from shared.settings import targets
 from shared.settings.environment import A_DSN, Environment
 from shared.settings.fields import About, Declared, fields_of
-from shared.settings.file import Bus, DeclaredDatabase, DeclaredEncryption, DeclaredSigning, File, Keep
+from shared.settings.file import (
+    Bus,
+    DeclaredDatabase,
+    DeclaredEncryption,
+    DeclaredHook,
+    DeclaredSigning,
+    File,
+    Keep,
+)
 from shared.settings.serving import DeclaredApi
 
 INTRODUCTION = """\
@@ -85,6 +93,7 @@ def document() -> list[SettingDoc]:
         *_section("The file", File),
         *_section("Each `[[databases]]` of the file", DeclaredDatabase),
         *_section("`keep` of a database", Keep),
+        *_section("Each `[[notify]]` of the file", DeclaredHook),
         *_section("`[bus]` of the file", Bus),
         *_section("`[api]` of the file", DeclaredApi),
         *_section("`[encryption]` of the file", DeclaredEncryption),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from shared.domain.notice import DEFAULT as DEFAULT_NOTABLE
 from shared.errors import Misconfigured
 from shared.settings.environment import A_DSN, A_PUBLIC_KEY, A_RECIPIENT
 from shared.settings.fields import Declared, setting
@@ -16,6 +17,7 @@ from shared.settings.values import (
     Duration,
     Interval,
     Name,
+    Notable,
     Paths,
     Prefix,
     PublicKeys,
@@ -234,6 +236,35 @@ class DeclaredSigning(Declared):
     )
 
 
+class DeclaredHook(Declared):
+    """One `[[notify]]`."""
+
+    name: Name = setting(
+        ...,
+        meaning="What it is called in logs.",
+        right="a name of a-z, 0-9, - and _, at most 63, the first a letter or a digit",
+    )
+    url_env: Variable | None = setting(
+        None,
+        meaning="The environment variable that holds its URL, as Apprise has them: json://host/path for a webhook, mailtos://user:password@host for e-mail.",
+        right=A_VARIABLE,
+        otherwise="required, or `url_file`",
+        secret=True,
+    )
+    url_file: SecretFile | None = setting(
+        None,
+        meaning="The file that holds the same.",
+        right=A_FILE,
+        otherwise="required, or `url_env`",
+        secret=True,
+    )
+    events: tuple[Notable, ...] = setting(
+        DEFAULT_NOTABLE,
+        meaning="What it is told of.",
+        right='a list of some of the names in [monitoring.md](monitoring.md#notifications): ["snapshot.failed"]',
+    )
+
+
 class File(Declared):
     """The whole file."""
 
@@ -265,6 +296,11 @@ class File(Declared):
         None,
         meaning="As `SNAPSHOT_DIR`. A relative path starts at the configuration file.",
         right="the path of a folder",
+    )
+    notify: tuple[DeclaredHook, ...] = setting(
+        (),
+        meaning="Whom to tell what happened, each by one URL of Apprise: [monitoring.md](monitoring.md#notifications).",
+        right="[[notify]] tables",
     )
     bus: Bus = setting(
         Bus(),

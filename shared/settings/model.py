@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from shared.domain.database import Database
 from shared.domain.events import Ask
 from shared.domain.keys import NO_KEYS, Keys
+from shared.domain.notice import Hook
 from shared.errors import Misconfigured
 from shared.settings import files, serving, targets
 from shared.settings.fields import first_of
@@ -65,6 +66,8 @@ class Settings:
     bus_allow: frozenset[Ask]
     """What may be asked for over the event bus."""
     bus_keep_events: int
+    hooks: tuple[Hook, ...] = ()
+    """Whom to tell what happened."""
     api: ApiSettings
     heartbeat_file: Path | None = None
     """What a process touches while it is well."""
@@ -94,6 +97,7 @@ class Settings:
             )
         databases = sources.databases()
         catalog_url, redis_url = sources.catalog_url(databases), sources.redis_url()
+        hooks = sources.hooks()
         folder, pg_bin_dir = sources.snapshot_folder(), sources.pg_bin_dir()
         other_servers = targets.read(environ, sources.problems)
         found_keys = sources.keys()
@@ -114,6 +118,7 @@ class Settings:
             metrics_host=said.metrics_host,
             flower_password=said.flower_password,
             restore_as_superuser=said.restore_as_superuser,
+            hooks=hooks,
             bus_allow=sources.bus_allow(),
             bus_keep_events=sources.file.bus.keep_events,
             api=serving.merged(said, sources.file.api),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +14,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from shared.domain.database import Database
 from shared.domain.events import Ask
 from shared.domain.keys import NO_KEYS, Keys
+from shared.domain.notice import Hook
 from shared.domain.proof import Assertion, Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import DEFAULT_EVERY, Cron, Every, Schedule, phase_of
@@ -21,7 +22,7 @@ from shared.errors import Misconfigured
 from shared.settings import dsn, environment, file, keys
 from shared.settings.environment import A_DSN, A_REDIS_URL, Environment
 from shared.settings.fields import first_of, misconfigurations, secret_fault
-from shared.settings.file import DeclaredDatabase, File, Keep
+from shared.settings.file import DeclaredDatabase, DeclaredHook, File, Keep
 from shared.settings.values import Dsn, Name, RedisUrl
 
 DSN: TypeAdapter[SecretStr] = TypeAdapter(Dsn)
@@ -104,6 +105,28 @@ class Sources:
     def prefix(self) -> str:
         found = self.environment.s3_prefix
         return (self.file.prefix if found is None else found) or ""
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """Whom to tell; a problem for each that cannot be."""
+        found: list[Hook] = []
+        for declared in self.file.notify:
+            with self._collected():
+                found.append(self._hook(declared, taken={hook.name for hook in found}))
+        return tuple(found)
+
+    def _hook(self, declared: DeclaredHook, *, taken: Collection[str]) -> Hook:
+        label = f"notify.{declared.name}.url"
+        if declared.name in taken:
+            raise Misconfigured(
+                f"notify.name: {declared.name!r} stands there twice", hint="give each its own"
+            )
+        url = file.secret(declared, "url", label=label, environ=self.environ, folder=self.folder)
+        if url is None:
+            raise Misconfigured(
+                f"{label}_env: neither it nor url_file is set",
+                hint="name the environment variable, or the file, that holds the URL",
+            )
+        return Hook(name=declared.name, url=url[0], events=frozenset(declared.events))
 
     def bus_allow(self) -> frozenset[Ask]:
         said = self.environment.bus_allow

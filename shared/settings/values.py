@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from shared.domain import schedule
 from shared.domain.database import NAME, PAGE_BYTES
+from shared.domain.notice import NOTABLE
 from shared.errors import Misconfigured
 from shared.settings import dsn
 
@@ -104,6 +105,12 @@ def _spoken(parse: Callable[[str], timedelta]) -> Callable[[object], timedelta]:
     return check
 
 
+def _notable(name: str) -> str:
+    if name not in NOTABLE:
+        raise ValueError(f"{name!r} is nothing that one is told of")
+    return name
+
+
 def _asks(value: object) -> object:
     """From a variable, where commas stand between them."""
     return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
@@ -159,6 +166,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Interval = Annotated[timedelta, BeforeValidator(_spoken(schedule.parse_every))]
 Duration = Annotated[timedelta, BeforeValidator(_spoken(schedule.parse_duration))]
 Size = Annotated[int, BeforeValidator(parse_size)]
+Notable = Annotated[str, AfterValidator(_notable)]
 Asks = Annotated[
     tuple[Literal["snapshot", "restore", "undo", "verify", "check"], ...], BeforeValidator(_asks)
 ]
