@@ -63,7 +63,7 @@ def create(
         raise Refused(
             f"{tokens.shown(name)} is no name for a token",
             code="token_name",
-            hint="a-z, 0-9, ., - and _, at most 63, a letter or digit first",
+            hint="a-z, 0-9, ., - and _, at most 63, a letter or digit first; and none that the audit uses itself",
         )
     if expires_at is not None and expires_at <= now:
         raise Refused("a token that has expired is of no use", code="token_expiry")

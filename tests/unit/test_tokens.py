@@ -50,7 +50,9 @@ def test_a_name_for_a_token(name: str) -> None:
     assert tokens.is_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "-deploy", "Deploy", "a b", "x" * 64, "deploy\n", "ä"])
+@pytest.mark.parametrize(
+    "name", ["", "-deploy", "Deploy", "a b", "x" * 64, "deploy\n", "ä", "snapfleet", "schedule"]
+)
 def test_no_name_for_a_token(name: str) -> None:
     assert not tokens.is_name(name)
 
