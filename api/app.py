@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
@@ -73,6 +74,7 @@ def bare() -> FastAPI:
 
 
 @asynccontextmanager
-async def in_few_threads(_app: FastAPI) -> AsyncGenerator[None]:
+async def in_few_threads(app: FastAPI) -> AsyncGenerator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.probing = anyio.CapacityLimiter(health.PROBES)
     yield

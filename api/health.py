@@ -5,6 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Literal, Self
 
+import anyio
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
@@ -16,6 +18,9 @@ from shared.operations import health
 from shared.operations.health import BackupState, Check
 
 router = APIRouter(tags=["health"])
+
+PROBES = 4
+"""Looks at once. Anybody may ask for one: whoever does, and a server that hangs, must not take others' threads."""
 
 
 class Alive(Shape):
@@ -104,9 +109,10 @@ async def is_alive(request: Request) -> Response:
     dependencies=[Depends(PUBLIC)],
     operation_id="isReady",
 )
-def is_ready(request: Request) -> Response:
+async def is_ready(request: Request) -> Response:
     """Whether catalog, Redis, repository and client tools are there. Requests are accepted without Redis too."""
-    checks = context.of(request).readiness.look()
+    look = context.of(request).readiness.look
+    checks = await anyio.to_thread.run_sync(look, limiter=request.app.state.probing)
     ready = all(check.ok for check in checks)
     answer = Ready(ready=ready, checks=[Answered.of(check) for check in checks])
     return answers.found(request, answer, status=status(ready))

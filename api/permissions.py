@@ -91,7 +91,8 @@ class Caller:
 class Public:
     """Declares that anybody may use a route: it tells nothing of anybody's databases."""
 
-    def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> None:
+        # In no thread: that all of them wait for something is what whoever asks wants to hear.
         queries.refuse_unknown(request)
 
 
