@@ -22,6 +22,7 @@ from rich.filesize import decimal
 
 from embedded import journal
 from embedded.process import Child
+from embedded.remembered import Remembered
 from embedded.server import Server
 from embedded.stack import Stack
 
@@ -42,6 +43,7 @@ _LEADING = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_DEFAULT_REGION",
+    "FLOWER_PASSWORD",
 )
 
 
@@ -51,6 +53,7 @@ class Member:
 
     child: Child
     argv: tuple[str, ...]
+    address: str
     started_at: float  # on the monotonic clock
     pause: timedelta = _FIRST_PAUSE
 
@@ -64,7 +67,7 @@ def run_up(
     concurrency: int | None = None,
     thoughts: int = journal.THOUGHTS,
 ) -> int:
-    """Run servers, workers, beat and bus until SIGINT or SIGTERM; the exit status.
+    """Run servers, workers, beat, bus, exporter and Flower until SIGINT or SIGTERM; the exit status.
 
     Starts again what dies. Without a DATABASE_URL it protects the sample database, which it writes the
     first time, `thoughts` large. `<folder>/environment` leads other commands here. Raises Busy when the folder is in use; ends with the migration's status
@@ -81,7 +84,10 @@ def run_up(
             _provide_sample(out, stack.environment["DATABASE_URL"], thoughts, end)
         if status != 0 or end.is_set():
             return status
-        members = [_started(out, stack, name, argv) for name, argv in _fleet(workers, concurrency)]
+        watch = Remembered(stack.folder / "watch")
+        stack.environment.setdefault("FLOWER_PASSWORD", watch.secret("flower"))
+        fleet = _fleet(watch, workers, concurrency)
+        members = [_started(out, stack, name, argv, address) for name, argv, address in fleet]
         for line in (
             f"{'logs':<12}  log/*.log and */server.log in {stack.folder}",
             "The fleet is up; Ctrl-C stops it. To use it from another terminal, type there:",
@@ -96,13 +102,22 @@ def run_up(
     return 0
 
 
-def _fleet(workers: int, concurrency: int | None) -> Generator[tuple[str, tuple[str, ...]]]:
-    tasks = concurrency or max(2, os.cpu_count() or 2)
-    for number in range(1, workers + 1):
-        name = f"worker-{number}"
-        yield name, (sys.executable, "-m", "workers", "--concurrency", str(tasks), "--name", name)
-    yield "beat", (sys.executable, "-m", "beat")
-    yield "bus", (sys.executable, "-m", "bus")
+def _fleet(
+    watch: Remembered, workers: int, concurrency: int | None
+) -> Generator[tuple[str, tuple[str, ...], str]]:
+    """Name, argv and, for who serves something to look at, where."""
+    tasks = str(concurrency or max(2, os.cpu_count() or 2))
+    names = [f"worker-{number}" for number in range(1, workers + 1)]
+    flower, exporter, *others = (str(port) for port in watch.ports("flower", "exporter", *names))
+    for name, port in zip(names, others, strict=True):
+        options = ("--concurrency", tasks, "--name", name, "--metrics-port", port)
+        yield name, (sys.executable, "-m", "workers", *options), f"http://127.0.0.1:{port}/metrics"
+    yield "beat", (sys.executable, "-m", "beat"), ""
+    yield "bus", (sys.executable, "-m", "bus"), ""
+    command = (sys.executable, "-m", "cli")
+    yield "exporter", (*command, "exporter", "--port", exporter), f"http://127.0.0.1:{exporter}/metrics"
+    at = f"http://127.0.0.1:{flower}  as snapfleet, with FLOWER_PASSWORD from the file below"
+    yield "flower", (*command, "flower", "--port", flower), at
 
 
 def _migrate(stack: Stack) -> int:
@@ -133,10 +148,10 @@ def _written(stack: Stack) -> Path:
     return file
 
 
-def _started(out: Console, stack: Stack, name: str, argv: tuple[str, ...]) -> Member:
+def _started(out: Console, stack: Stack, name: str, argv: tuple[str, ...], address: str) -> Member:
     child = stack.spawn(name, argv)
-    _say(out, name, child.pid, "")
-    return Member(child=child, argv=argv, started_at=time.monotonic())
+    _say(out, name, child.pid, address)
+    return Member(child=child, argv=argv, address=address, started_at=time.monotonic())
 
 
 def _kept_alive(out: Console, stack: Stack, member: Member) -> Member:
@@ -151,7 +166,8 @@ def _kept_alive(out: Console, stack: Stack, member: Member) -> Member:
         markup=False,
     )
     pause = _FIRST_PAUSE if lived > _GOOD_WHILE.total_seconds() else min(2 * member.pause, _LONGEST_PAUSE)
-    return replace(_started(out, stack, member.child.name, member.argv), pause=pause)
+    again = _started(out, stack, member.child.name, member.argv, member.address)
+    return replace(again, pause=pause)
 
 
 def _revive(out: Console, server: Server) -> None:

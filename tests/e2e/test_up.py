@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 
 import embedded
@@ -66,12 +68,23 @@ def from_another_terminal(folder: Path, command: str) -> Any:
     return json.loads(ended.stdout)
 
 
+def looked_at(text: str, name: str) -> str:
+    """What is to be seen where it is said to be; the status where that is not all right."""
+    (address,) = re.findall(rf"^{name} .* (http://\S+)", text, flags=re.MULTILINE)
+    answer = httpx.get(address)
+    return answer.text if answer.is_success else str(answer.status_code)
+
+
 def test_it_protects_a_sample_and_leads_other_commands_to_it(tmp_path: Path) -> None:
     with up(tmp_path) as process:
         environment = tmp_path / "fleet" / "environment"
         assert str(environment) in (tmp_path / "out").read_text()
         assert stat.S_IMODE(environment.stat().st_mode) == 0o600
         from_another_terminal(tmp_path, "snapshot take --wait")
+        text = (tmp_path / "out").read_text()
+        assert "snapfleet_snapshots{" in looked_at(text, "exporter")
+        assert "snapfleet_step_seconds_count{" in looked_at(text, "worker-1")
+        assert looked_at(text, "flower") == "401", "it has a password"
         (snapshot,) = from_another_terminal(tmp_path, "snapshot list")
         assert (snapshot["database"], snapshot["state"]) == ("journal", "sealed")
         assert snapshot["row_count"] > 200
