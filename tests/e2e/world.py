@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from shared.domain.job import JobState
 from shared.domain.snapshot import SnapshotState
-from shared.operations import side
+from shared.operations import auditing, side
 from tests.e2e.fleet import NAME, RealFleet
 
 LEAVING_SECONDS = 20.0
@@ -65,6 +65,7 @@ def assert_jobs_are_over(fleet: RealFleet) -> None:
     assert len(told) == len(set(told))
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert {(job.id, f"{job.kind}.{job.state}") for job in jobs} <= set(told)
+    assert auditing.examine(fleet.fleet).findings == ()
 
 
 def assert_snapshots_are_real(fleet: RealFleet) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from shared.domain.job import LANES, JobKind, JobState, Lane
 from shared.domain.manifest import Chunk
 from shared.domain.snapshot import SnapshotState
-from shared.operations import side
+from shared.operations import auditing, side
 from shared.operations.saga import lock_of
 from tests.faults.shop import Content
 from tests.faults.world import NAME, World
@@ -58,6 +58,8 @@ def assert_jobs_are_over(world: World) -> None:
     assert [event.sequence for event in told] == list(range(1, len(told) + 1)), "I6: events have gaps"
     silent = {(job.id, f"{job.kind}.{job.state}") for job in jobs} - set(events)
     assert silent == set(), "I5: nobody was told"
+    found = [finding.what for finding in auditing.examine(world.fleet).findings]
+    assert found == [], f"the audit is not whole: {found[:3]}"
 
 
 def assert_snapshots_are_real(world: World) -> None:
