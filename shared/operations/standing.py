@@ -45,7 +45,12 @@ def keep_one(fleet: Fleet, snapshot_id: str) -> None:
 
 
 def write(fleet: Fleet, snapshot_id: str) -> None:
-    """Write one. Two writers of one snapshot take turns, so that the older never overwrites the newer."""
+    """Write one. Two writers of one snapshot take turns, so that the older never overwrites the newer.
+
+    Not where others sign what this process cannot.
+    """
+    if fleet.repository.signing.leaves_writing:
+        return
     with fleet.catalog.transaction() as tx:
         unwritten = tx.standings.take(snapshot_id, marks=fleet.repository.marks)
         if unwritten is None:
