@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 import redis
 
+from embedded import binaries
 from tests.e2e import compose
 from tests.e2e.compose import Host
 from tests.e2e.site import eventually
@@ -94,6 +97,14 @@ def test_every_secret_that_is_declared_is_made_by_the_script(host: Host) -> None
     declared = compose.document()["secrets"]
     assert {Path(secret["file"]).name for secret in declared.values()} <= made
     assert host.secrets.stat().st_mode & 0o077 == 0
+
+
+def test_the_s3_server_knows_every_option_that_the_file_gives_it() -> None:
+    _, *options = SERVICES["s3"]["command"]
+    told = subprocess.run([str(binaries.weed()), "mini", "-h"], capture_output=True, text=True, check=False)
+    known = set(re.findall(r"(?m)^  -([\w.]+)", told.stdout + told.stderr))
+    given = {option.removeprefix("-").partition("=")[0] for option in options}
+    assert given <= known, given - known
 
 
 def test_the_fleet_of_the_file_takes_a_snapshot_proves_it_and_brings_it_back(host: Host) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
 import subprocess
 import sysconfig
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared.broker.app import configuration
+from shared.catalog import migrations
 from shared.domain.job import CONTROL_QUEUE, QUEUES
 from tests.e2e.compose import document
 
@@ -98,6 +101,35 @@ def test_whatever_stops_a_worker_waits_longer_than_its_soft_shutdown_takes() -> 
     assert int(re.findall(r"kill_timeout: (\d+)", ecosystem)[0]) >= 1000 * needed
     scripts = json.loads((DEPLOY / "pm2" / "package.json").read_text("utf-8"))["scripts"]
     assert "PM2_KILL_SIGNAL=SIGTERM" in scripts["start"]
+
+
+def test_migrations_take_nothing_away_that_the_former_release_reads_or_writes() -> None:
+    folder = Path(migrations.__file__).parent / "versions"
+    later = [path for path in sorted(folder.glob("0*.py")) if not path.name.startswith("0001")]
+    assert later
+    for path in later:
+        for call, keywords in calls(path):
+            assert call not in {"drop_table", "drop_column", "rename_table"}, path.name
+            assert "new_column_name" not in keywords, path.name
+        for column in added_columns(path):
+            is_required = getattr(column.get("nullable"), "value", True) is False
+            assert not is_required or "server_default" in column, path.name
+
+
+def calls(path: Path) -> Iterator[tuple[str, set[str | None]]]:
+    """The name of each method that is called in a file, and those of what it is given by name."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield node.func.attr, {keyword.arg for keyword in node.keywords}
+
+
+def added_columns(path: Path) -> Iterator[dict[str | None, ast.expr]]:
+    """What each column that is added to a table of before is given by name."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "add_column":
+            column = node.args[1]
+            assert isinstance(column, ast.Call)
+            yield {keyword.arg: keyword.value for keyword in column.keywords}
 
 
 @pytest.fixture
