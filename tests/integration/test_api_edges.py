@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Generator
 from datetime import timedelta
 from typing import Any
@@ -270,3 +271,13 @@ def raw(api: Api, lines: bytes) -> bytes:
     with socket.create_connection((host, int(port)), timeout=10) as line:
         line.sendall(lines)
         return line.recv(4000)
+
+
+def test_no_answer_waits_for_its_own_acknowledgement(http: httpx.Client) -> None:
+    """Head and body leave in two writes: with Nagle's algorithm the second one waits 40 ms for the first."""
+    took = []
+    for _ in range(20):
+        began = time.monotonic()
+        assert http.get("/healthz").status_code == 200
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.03
