@@ -158,6 +158,7 @@ def test_what_goes_wrong_is_told_of_until_it_is_right_again(watched: Watched) ->
     watched.say(f"truncate item; insert into item values (0, '{BAD}')")
     job = watched.take()
     told("SnapfleetSnapshotSuspect", "SnapfleetVerificationFailed")
+    watched.until(lambda: {"snapshot suspect", "verify refuted"} <= watched.notices(), "the notices")
     assert watched.query(f'snapfleet_proof_matched{{database="{NAME}"}}')[0][1] == 0
     watched.children["worker"].stop()
     watched.gate.close_after(0)

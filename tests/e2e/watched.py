@@ -36,6 +36,7 @@ from shared.operations import dispatch, requests
 from shared.operations.composition import compose
 from shared.settings import Settings
 from tests.e2e.gate import Gate
+from tests.webhook import Webhook
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 PATIENCE_SECONDS = 60.0
@@ -54,6 +55,10 @@ every = "366d"
 verify = "always"
 check = "never"
 assertions = ["good.sql"]
+
+[[notify]]
+name = "on-call"
+url_env = "PAGER_URL"
 """
 
 T = TypeVar("T")
@@ -65,6 +70,7 @@ class Watched:
         self.valkey = Valkey(folder / "valkey", persistent=False)
         self.valkey.start()
         self.gate = Gate(seaweed.port)
+        self.webhook = Webhook()
         tag = uuid.uuid4().hex[:8]
         self._owner, self._names = f"owner_{tag}", (f"shop_{tag}", f"catalog_{tag}")
         with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
@@ -89,6 +95,7 @@ class Watched:
             child.stop()
         self.fleet.catalog.close()
         self.gate.__exit__()
+        self.webhook.close()
         self.valkey.stop()
         with psycopg.connect(self._postgres.dsn(), autocommit=True) as admin:
             query = "select datname from pg_database where pg_get_userbyid(datdba) = %s"
@@ -127,6 +134,7 @@ class Watched:
     def start_all(self) -> None:
         self.start_worker()
         self.start("beat", "beat")
+        self.start("bus", "bus")
         self.start("exporter", "cli", "exporter", "--port", str(self.port["exporter"]))
         self.start("flower", "cli", "flower", "--port", str(self.port["flower"]))
         self.children["prometheus"] = self._start_prometheus()
@@ -218,6 +226,10 @@ class Watched:
         ]
         return [(labels, value) for labels, value in found if not math.isnan(value)]
 
+    def notices(self) -> set[str]:
+        """What was told by hook: kinds of events."""
+        return {str(notice["title"]).split(": ")[1] for notice in self.webhook.got}
+
     def alerts(self) -> set[str]:
         """The names of those that fire, or wait for their time to do so."""
         return {str(labels["alertname"]) for labels, _ in self.query("ALERTS")}
@@ -269,4 +281,5 @@ class Watched:
             "LEASE_SECONDS": "4",
             "LOG_FORMAT": "json",
             "FLOWER_PASSWORD": PASSWORD,
+            "PAGER_URL": self.webhook.url,
         }

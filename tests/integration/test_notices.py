@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -22,43 +20,16 @@ from shared.domain.notice import DEFAULT, Hook
 from shared.errors import Misconfigured
 from shared.notices.apprise import AppriseSender
 from shared.operations.notifying import Notifier
+from tests.webhook import Webhook
 
 ERROR = {"code": "no_room", "message": "the disk is full", "hint": "make room"}
-
-
-class Webhook:
-    """Takes what is posted to it; answers 500 while `broken`."""
-
-    def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.broken = False
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if not owner.broken:
-                    owner.got.append(json.loads(body))
-                self.send_response(500 if owner.broken else 200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base class names it so
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"json://user:hush@127.0.0.1:{self.server.server_port}/hook"
 
 
 @pytest.fixture
 def webhook() -> Generator[Webhook]:
     made = Webhook()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 @contextmanager
