@@ -21,10 +21,15 @@ LOCK = "lock"
 def own_folder() -> Generator[Path]:
     """An empty folder that no other worker uses; removed by the process that asked for it, and by no child."""
     sweep(Path(tempfile.gettempdir()))
-    folder, owner = Path(tempfile.mkdtemp(prefix=PREFIX)), os.getpid()
-    # Held for as long as this process or a child of it lives.
-    lock = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    owner = os.getpid()
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        # Held for as long as this process or a child of it lives.
+        lock = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            break
+        os.close(lock)  # swept by another in the instant before it was locked
     try:
         yield folder
     finally:
