@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,22 @@ def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
     inside = [target for target in targets if "://" not in target]
     missing = [target for target in inside if not (page.parent / target).exists()]
     assert missing == []
+
+
+def test_the_pages_can_be_built_and_every_anchor_in_them_is_there(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (built.returncode, built.stderr) == (0, "")
+    pages = {page.stem for page in ROOT.glob("docs/*.md")} - {"README"}
+    assert pages <= {folder.name for folder in tmp_path.iterdir()}
+    foreign = re.compile(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//')
+    assert [page for page in tmp_path.rglob("*.html") if foreign.search(page.read_text("utf-8"))] == []
 
 
 def test_the_readme_shows_the_transcript_that_was_kept() -> None:
