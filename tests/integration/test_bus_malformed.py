@@ -17,7 +17,7 @@ from tests.integration.bus_world import BusWorld, request
 from tests.integration.inline_fleet import InlineFleet
 
 COUNT, SEED = 300, 20_261_122
-WRITTEN = {"inbox", "outbox", "job", "job_step", "cause", "database"}
+WRITTEN = {"inbox", "outbox", "job", "job_step", "cause", "database", "audit"}
 """What answering writes to, and what a granted request does."""
 
 
@@ -55,7 +55,7 @@ def test_no_malformed_message_has_any_effect_but_to_be_put_away_with_the_reason(
     bus.handle()
     after = rows(fleet)
     assert {name for name in after if after[name] != before[name]} <= WRITTEN
-    assert after["job"] == len(good)
+    assert after["job"] == after["audit"] == len(good)
     with fleet.fleet.catalog.transaction() as tx:
         labels = sorted(job.request["labels"]["good"] for job in tx.jobs.listing(limit=100))
     assert labels == sorted(str(n) for n in range(10))
