@@ -14,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, text
 
-from shared.catalog.models import AuditRow, table
+from shared.catalog.ledgers import AuditRow
+from shared.catalog.mapping import table
 from shared.catalog.statements import statement
 from shared.domain import audit
 from shared.domain.audit import Act, Entry, Head

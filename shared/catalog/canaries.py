@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import CanaryRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import CanaryRow
 
 CANARY = table(CanaryRow)
 

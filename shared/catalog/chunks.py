@@ -29,7 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import ChunkRow, SnapshotChunkRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import ChunkRow, SnapshotChunkRow
 from shared.catalog.statements import statement
 from shared.domain.manifest import Chunk
 

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import CauseRow, InboxRow, table
+from shared.catalog.ledgers import CauseRow, InboxRow
+from shared.catalog.mapping import table
 from shared.domain.events import Cause
 
 INBOX = table(InboxRow)

@@ -14,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
-from shared.catalog.models import JobRow, JobStepRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import JobRow, JobStepRow
 from shared.catalog.rows import to_job, to_step
 from shared.catalog.statements import statement
 from shared.domain.job import (

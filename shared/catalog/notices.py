@@ -15,7 +15,8 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import NoticeRow, OutboxRow, table
+from shared.catalog.ledgers import NoticeRow, OutboxRow
+from shared.catalog.mapping import table
 from shared.catalog.outbox import told
 from shared.domain.events import Told
 

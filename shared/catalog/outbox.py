@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, text, update
 
-from shared.catalog.models import CauseRow, DatabaseRow, OutboxRow, table
+from shared.catalog.ledgers import CauseRow, OutboxRow
+from shared.catalog.mapping import table
+from shared.catalog.models import DatabaseRow
 from shared.catalog.statements import statement
 from shared.domain.events import Cause, Told
 

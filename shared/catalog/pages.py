@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, tuple_
 
-from shared.catalog.models import JobRow, SnapshotRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import JobRow, SnapshotRow
 from shared.catalog.rows import to_job, to_snapshot
 from shared.catalog.snapshots import HIDDEN
 from shared.domain.job import Job, JobKind, JobState

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Text, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import JobRow, ParkedRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import JobRow, ParkedRow
 from shared.domain.job import FINAL, JobKind
 
 PARKED = table(ParkedRow)

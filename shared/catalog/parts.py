@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, select, update
 
-from shared.catalog.models import PartRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import PartRow
 from shared.catalog.statements import statement
 
 PART = table(PartRow)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
-from shared.catalog.models import ReadingRow, SnapshotRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import ReadingRow, SnapshotRow
 from shared.domain.snapshot import SnapshotState
 
 READING = table(ReadingRow)

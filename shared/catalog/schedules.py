@@ -9,7 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import DatabaseRow, SlotRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import DatabaseRow, SlotRow
 
 DATABASE = table(DatabaseRow)
 SLOT = table(SlotRow)

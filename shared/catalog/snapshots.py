@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import CompoundSelect, Connection, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import JobRow, ReadingRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import JobRow, ReadingRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow
 from shared.catalog.rows import to_snapshot
 from shared.domain.job import FINAL, JobKind
 from shared.domain.manifest import Manifest

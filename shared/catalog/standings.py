@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, insert, literal, literal_column, select, text, update
 
-from shared.catalog.models import SnapshotChunkRow, SnapshotRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import SnapshotChunkRow, SnapshotRow
 from shared.catalog.rows import to_snapshot
 from shared.catalog.snapshots import contents
 from shared.domain.manifest import Manifest

@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import TokenRow, table
+from shared.catalog.ledgers import TokenRow
+from shared.catalog.mapping import table
 from shared.domain.access import Role
 from shared.domain.tokens import Token
 

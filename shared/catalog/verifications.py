@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.models import VerificationRow, table
+from shared.catalog.mapping import table
+from shared.catalog.models import VerificationRow
 
 VERIFICATION = table(VerificationRow)
 

@@ -12,10 +12,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from shared.catalog import catalog
+from shared.catalog import catalog, ledgers, models  # noqa: F401 - to be declared
 from shared.catalog.catalog import Catalog
+from shared.catalog.mapping import Base
 from shared.catalog.migration import MIGRATION_LOCK, check_migrated, migrate
-from shared.catalog.models import Base
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
 from shared.postgres.dsn import Dsn
 

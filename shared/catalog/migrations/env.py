@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from shared.catalog.models import Base
+from shared.catalog import ledgers, models  # noqa: F401 - to be declared
+from shared.catalog.mapping import Base
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata)
