@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
+from shared.domain import retention
 from shared.domain.job import LANES, Job, JobKind, JobState
 from shared.domain.manifest import Chunk
 from shared.domain.proof import VerifyPolicy
@@ -20,8 +21,13 @@ from tests.model.world import World
 
 BUILT = (JobKind.RESTORE, JobKind.VERIFY)
 SWAPS = (JobKind.RESTORE, JobKind.UNDO)
+A_MONTH = timedelta(days=30)
 A_MINUTE = timedelta(minutes=1)
 """Clocks were read at different moments of one rule."""
+
+
+def is_sealed(snapshot: Snapshot) -> bool:
+    return snapshot.state is SnapshotState.SEALED
 
 
 class Checks:
@@ -35,6 +41,11 @@ class Checks:
         self.parked: dict[int, Content] = {}
         self._looked_at = self._began = -1
         self._excused: dict[str, set[str]] = {}
+        self.would_go: frozenset[str] = frozenset()
+        """Sealed snapshots that retention would let go if nobody did anything for a month."""
+        self._pinned: set[str] = set()
+        self._wanted: dict[str, str] = {}
+        """By the id of the job that was promised it."""
 
     def look_again(self) -> None:
         """Costly, and in vain where no transaction was begun and nothing was stored since."""
@@ -63,7 +74,56 @@ class Checks:
             if snapshot.id in before.snapshots:
                 was_state = before.snapshots[snapshot.id].state
                 assert snapshot.state is was_state or self.leads(was_state, snapshot.state)
-        self.retention_spared(before.snapshots.values(), before.held)
+        former = before.snapshots.values()
+        gone = [s for s in former if is_sealed(s) and not is_sealed(self.seen.snapshots[s.id])]
+        self.spares(former, gone, held=before.held, at=self.seen.at)
+        self.what_was_promised_is_there()
+        self.retention_would_spare()
+
+    def what_was_promised_is_there(self) -> None:
+        """Whatever was decided before the promise was given."""
+        unfinished = {job_id for job_id, job in self.seen.jobs.items() if not job.state.is_final}
+        for snapshot_id in self._pinned | {s for job, s in self._wanted.items() if job in unfinished}:
+            assert is_sealed(self.seen.snapshots[snapshot_id]), "it was promised to stay"
+
+    def retention_would_spare(self) -> None:
+        """The same of what would go if nobody did anything for a month: what it takes to see that may be rare."""
+        later = self.seen.at + A_MONTH
+        database = self.world.database
+        plan = retention.plan(
+            self.seen.snapshots.values(),
+            database.policy,
+            held=self.seen.held,
+            now=later,
+            proven_only=database.verify is not VerifyPolicy.NEVER,
+        )
+        snapshots = self.seen.snapshots
+        gone = [snapshots[id_] for id_ in plan.remove if is_sealed(snapshots[id_])]
+        self.would_go = frozenset(snapshot.id for snapshot in gone)
+        self.spares(snapshots.values(), gone, held=self.seen.held, at=later)
+
+    def promise(self, snapshot_id: str, *, pinned: bool) -> None:
+        if pinned:
+            self._pinned.add(snapshot_id)
+        else:
+            self._pinned.discard(snapshot_id)
+
+    def accepted(self, job_id: str, request: Mapping[str, object]) -> None:
+        """What a job asks for is held from now on; unless that was gone before."""
+        wanted = request.get("snapshot_id")
+        found = None if wanted is None else self.world.reader.snapshots.get(str(wanted))
+        if found is not None and is_sealed(found):
+            self._wanted[job_id] = found.id
+
+    def leased(self, job: Job) -> Job | None:
+        """The job's row, where somebody is at work on it: nobody else may be then."""
+        seen = self.seen.jobs.get(job.id)
+        if seen is None or seen.lease_until is None:
+            return None
+        return self.world.reader.jobs.get(job.id)
+
+    def is_as_it_was(self, leased: Job) -> None:
+        assert leased.lease_until is None or self.world.reader.jobs.get(leased.id) == leased, "two at one job"
 
     @staticmethod
     def leads(before: SnapshotState, after: SnapshotState) -> bool:
@@ -110,20 +170,21 @@ class Checks:
     def sides(self, job: Job) -> list[str]:
         return self.world.server.names(databases.side_name(job.id, 0).removesuffix("0"))
 
-    def retention_spared(self, before: Iterable[Snapshot], held: frozenset[str]) -> None:
-        was = sorted((s for s in before if s.state is SnapshotState.SEALED), key=lambda s: -s.sequence)
-        gone = [s for s in was if self.seen.snapshots[s.id].state is not SnapshotState.SEALED]
+    def spares(
+        self, was: Iterable[Snapshot], gone: Sequence[Snapshot], *, held: frozenset[str], at: datetime
+    ) -> None:
+        """Of what was there nothing is gone that retention has to keep."""
         if not gone:
             return
-        verified = [s for s in was if s.is_verified and not s.is_suspect]
-        assert verified[:1] != gone[:1] or not verified, "the newest verified one is gone"
-        assert not any(s in gone for s in verified[:1])
-        newest = next((s for s in was if s.reason is not Reason.SAFEGUARD), None)
+        sealed = sorted((s for s in was if is_sealed(s)), key=lambda s: -s.sequence)
+        verified = [s for s in sealed if s.is_verified and not s.is_suspect]
+        assert not any(s in gone for s in verified[:1]), "the newest verified one is gone"
+        newest = next((s for s in sealed if s.reason is not Reason.SAFEGUARD), None)
         assert newest is None or not newest.is_suspect, "the newest one is suspect"
         proven_only = self.world.database.verify is not VerifyPolicy.NEVER
         counting = [
             s
-            for s in was
+            for s in sealed
             if s.reason is not Reason.SAFEGUARD
             and not s.is_suspect
             and s.refuted_at is None
@@ -133,7 +194,8 @@ class Checks:
             assert not snapshot.pinned, "it was pinned"
             assert snapshot.id not in held, "a job holds it"
             assert snapshot.sealed_at is not None
-            assert self.seen.at - snapshot.sealed_at > FLOOR - A_MINUTE, "it was young"
+            assert at - snapshot.sealed_at > FLOOR - A_MINUTE, "it was young"
+            assert snapshot.kept_until is None or snapshot.kept_until < at + A_MINUTE, "its time is not over"
         if any(s in gone for s in counting):
             left = [s for s in counting if s not in gone]
             assert len(left) >= self.world.database.policy.last, "fewer than the policy keeps"

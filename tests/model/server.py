@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shared.errors import Refused
 from tests.model.fuse import Fuse
 
 LIVE = "live"
@@ -45,33 +46,33 @@ class Server:
         return [held.name for held in self.databases.values() if held.name.startswith(prefix)]
 
     def create(self, name: str, content: Content) -> None:
-        self._fuse.burn()
+        self._fuse.burn(Refused)
         assert self.oid_of(name) is None, f"{name} is there already"
         self._newest += 1
         self.databases[self._newest] = Held(name=name, content=content)
-        self._fuse.burn()
+        self._fuse.burn(Refused)
 
     def drop(self, name: str) -> None:
         assert name != LIVE
-        self._fuse.burn()
+        self._fuse.burn(Refused)
         oid = self.oid_of(name)
         if oid is not None:
             del self.databases[oid]
-        self._fuse.burn()
+        self._fuse.burn(Refused)
 
     def load(self, name: str, *, number: int, table: str, rows: tuple[int, ...]) -> None:
         """One part, with its mark; once, however often it comes."""
-        self._fuse.burn()
+        self._fuse.burn(Refused)
         held = self.databases[self._there(name)]
         if number not in held.parts:
             loaded = held.content.rows.get(table, ()) + rows
             held.content = Content(rows={**held.content.rows, table: loaded}, setting=held.content.setting)
             held.parts |= {number}
-        self._fuse.burn()
+        self._fuse.burn(Refused)
 
     def exchange(self, *, incoming_oid: int, parked_name: str, setting: str | None) -> None:
         """The live name goes to `incoming_oid`, what it meant is parked; done already: nothing is."""
-        self._fuse.burn()
+        self._fuse.burn(Refused)
         live = self.oid_of(LIVE)
         if live != incoming_oid:
             incoming = self.databases[incoming_oid]
@@ -82,14 +83,14 @@ class Server:
             incoming.name = LIVE
             if setting is not None:
                 incoming.content = Content(rows=incoming.content.rows, setting=setting)
-        self._fuse.burn()
+        self._fuse.burn(Refused)
 
     def rename(self, name: str, to: str) -> None:
-        self._fuse.burn()
+        self._fuse.burn(Refused)
         oid = self.oid_of(name)
         if oid is not None:
             self.databases[oid].name = to
-        self._fuse.burn()
+        self._fuse.burn(Refused)
 
     def write(self, content: Content) -> None:
         """An application's doing, in the live database."""

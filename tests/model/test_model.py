@@ -1,4 +1,14 @@
-"""Two hundred stories of thirty events each, in this process: the real operations against a model."""
+"""Two hundred stories of thirty events each, in this process: the real operations against a model.
+
+Each of these changes to what is tested makes it fail (they were made by hand, one at a time):
+
+    retention ignores pins                     what would go in a month is looked at after each event
+    hiding ignores pins, or what jobs hold     they are given between the plan and the act
+    the newest verified one is not kept        the same, and where proofs are made by hand only
+    a step is claimed though it is leased      the message of a step comes again while somebody is at it
+    sealing looks at no chunk                  one is damaged, or lost, between copy and seal
+    a rollback undoes in order                 the server refuses an act after the swap
+"""
 
 from __future__ import annotations
 
@@ -7,13 +17,15 @@ from collections.abc import Callable, Generator
 import psycopg
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import create_engine
 
 from shared.catalog.catalog import Catalog
 from shared.catalog.migration import migrate
 from tests.model.machine import Machine
+
+STORIES, PARTS = 200, 4
 
 
 @pytest.fixture
@@ -41,7 +53,9 @@ def drop(*_: object) -> dict[str, object]:
 
 
 @pytest.mark.usefixtures("quiet")
-def test_no_order_of_events_breaks_an_invariant(ours: Catalog) -> None:
+@pytest.mark.parametrize("stories", range(PARTS))
+def test_no_order_of_events_breaks_an_invariant(ours: Catalog, stories: int) -> None:
+    @seed(stories)
     class OnThisCatalog(Machine):
         def __init__(self) -> None:
             super().__init__(ours)
@@ -49,10 +63,10 @@ def test_no_order_of_events_breaks_an_invariant(ours: Catalog) -> None:
     run_state_machine_as_test(
         OnThisCatalog,
         settings=settings(
-            max_examples=60,
+            max_examples=STORIES // PARTS,
             stateful_step_count=30,
             deadline=None,
-            derandomize=True,
+            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -141,6 +141,7 @@ class World:
         """For everything that has a date but the deadlines of jobs; no worker of before lives any more."""
         span = f"interval '{hours} h'"
         self._connection.exec_driver_sql(PASS.format(span=span, name=self.name))
+        self.catalog.begun += 1
 
     def flush(self) -> None:
         """Redis forgets everything."""
