@@ -15,7 +15,8 @@ import psycopg
 import pytest
 import redis
 
-from cli import doctor
+from cli import doctor, exits
+from cli.main import main
 from embedded import ports
 from embedded.postgres import Postgres
 from embedded.seaweed import SeaweedFS
@@ -393,3 +394,37 @@ def left(healthy: Site, fleet: Fleet) -> tuple[set[str], set[str]]:
         )
         databases = {str(name) for (name,) in names}
     return databases, {stat.key for stat in fleet.repository.storage.list("")}
+
+
+@pytest.mark.parametrize(
+    ("only", "status"),
+    [
+        ("clock", exits.DONE),
+        ("catalog", exits.WARNED),
+        ("redis", exits.BROKEN),
+        ("nothing-of-that-name", exits.USAGE),
+    ],
+)
+def test_the_command_shows_how_to_mend_it_and_ends_with_how_bad_it_is(
+    healthy: Site,
+    asked: Callable[..., list[Verdict]],
+    capsys: pytest.CaptureFixture[str],
+    only: str,
+    status: int,
+) -> None:
+    spoiled = {
+        "catalog": {"CATALOG_URL": healthy.postgres.dsn(healthy.catalog)},
+        "redis": {"REDIS_URL": "redis://127.0.0.1:1/0"},
+    }
+    asked("settings", **spoiled.get(only, {}))
+    assert main(["doctor", "--quick", "--only", only]) == status
+    said = capsys.readouterr()
+    if status in {exits.WARNED, exits.BROKEN}:
+        (wrong,) = [line for line in said.out.splitlines() if line.startswith(("catalog_", "redis_"))]
+        hint = said.out.splitlines()[said.out.splitlines().index(wrong) + 1]
+        assert hint.startswith("  ")
+        assert hint.strip()
+    elif status == exits.DONE:
+        assert "nothing is wrong" in said.out
+    else:
+        assert "error: " in said.err
