@@ -16,6 +16,7 @@ from shared.domain import cover
 from shared.domain.cover import Outline
 from shared.domain.findings import Finding, found
 from shared.domain.snapshot import Snapshot, SnapshotState
+from shared.domain.wording import counted
 from shared.errors import Damaged, NotFound, Refused
 from shared.operations.fleet import Fleet
 from shared.storage.repository import manifest_key
@@ -146,12 +147,13 @@ def of_keys(fleet: Fleet, outlines: Mapping[str, Outline]) -> Iterator[Finding]:
         if outline.keys:
             needing[outline.keys].append(id_)
     for keys, ids in sorted(needing.items()):
-        one_of = f"{'one of' * (len(keys) > 1)} {' and '.join(keys)}".strip()
-        named = f"{len(ids):,} snapshots, {ids[0]} the oldest,"
+        one_of = f"key {keys[0]}" if len(keys) == 1 else f"one of the keys {' and '.join(keys)}"
+        span = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}"
+        named = f"{counted(len(ids), 'snapshot')} ({span})"
         subject = ",".join(keys)
         yield found("keys_needed", subject, f"{named} can be opened only with {one_of}", amount=len(ids))
         if encryption.keys and not set(keys) & set(encryption.keys):
-            what = f"{named} are encrypted only for retired keys: {', '.join(keys)}"
+            what = f"{named} can be opened only with {one_of}, for which nothing is encrypted any more"
             yield found("keys_retired", subject, what, amount=len(ids))
         if encryption.held and not encryption.opens(keys):
             what = f"{named} cannot be opened here: no identity of {one_of} is held"
