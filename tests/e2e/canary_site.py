@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import boto3
 import httpx
@@ -39,6 +40,13 @@ T = TypeVar("T")
 ROLES = {"source": "createdb", "catalog": "nocreatedb", "verify": "createdb", "target": "createdb"}
 DEADLINE_SECONDS = 120.0
 NAME = "shop"
+CONFIGURATION = """
+[[notify]]
+name = "hook"
+url_env = "HOOK_URL"
+events = ["snapshot.failed", "restore.succeeded"]
+"""
+"""Nobody listens there: what is to be told is told in vain, and that is logged."""
 BELONG = frozenset({"secrets", "valkey"})
 """Folders where secrets are kept."""
 
@@ -153,7 +161,10 @@ class CanarySite:
     def _environment(self) -> dict[str, str]:
         verify = self.folder / "secrets" / "verify_url"
         verify.write_text(self.url("verify", "postgres", "VERIFY_DATABASE_URL"))
+        (self.folder / "snapfleet.toml").write_text(CONFIGURATION)
         return {
+            "SNAPFLEET_CONFIG": str(self.folder / "snapfleet.toml"),
+            "HOOK_URL": f"json://hook:{quote(self.secret('notify.url_env'), safe='')}@127.0.0.1:1/told",
             "PATH": os.environ["PATH"],  # noqa: TID251 - programs are found as they are by a user
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder / "tmp"),

@@ -50,13 +50,14 @@ THE_SAME = {
     "catalog_url_file": "CATALOG_URL",
     "redis_url_env": "REDIS_URL",
     "redis_url_file": "REDIS_URL",
-    "url_env": "DATABASE_URL",
-    "url_file": "DATABASE_URL",
-    "verify_url_env": "VERIFY_DATABASE_URL",
-    "verify_url_file": "VERIFY_DATABASE_URL",
-    "name_key_file": "ENCRYPTION_NAME_KEY_FILE",
-    "identity_files": "ENCRYPTION_IDENTITY_FILES",
-    "key_file": "SIGNING_KEY_FILE",
+    "databases.url_env": "DATABASE_URL",
+    "databases.url_file": "DATABASE_URL",
+    "databases.verify_url_env": "VERIFY_DATABASE_URL",
+    "databases.verify_url_file": "VERIFY_DATABASE_URL",
+    "encryption.name_key_file": "ENCRYPTION_NAME_KEY_FILE",
+    "encryption.identity_files": "ENCRYPTION_IDENTITY_FILES",
+    "signing.key_file": "SIGNING_KEY_FILE",
+    "notify.url_file": "notify.url_env",
 }
 """Settings of the file, and the variable that leads to the same secret."""
 
@@ -70,13 +71,13 @@ def site(
     made.close()
 
 
-def secret_settings(model: type[Declared]) -> Iterator[str]:
+def secret_settings(model: type[Declared], under: str = "") -> Iterator[str]:
     """Those that hold a secret or lead to one, in this table and in those under it."""
     for field, table in fields_of(model):
         if field.secret or field.name.lower().endswith(("_file", "_files")):
-            yield field.name
+            yield under + field.name
         if table is not None:
-            yield from secret_settings(table)
+            yield from secret_settings(table, f"{field.name}.")
 
 
 def test_every_secret_setting_has_its_canary(site: CanarySite) -> None:
