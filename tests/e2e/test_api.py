@@ -69,7 +69,9 @@ def token(site: Site) -> str:
 
 
 def test_a_snapshot_is_asked_for_followed_proven_and_told_of_in_the_audit(site: Site, token: str) -> None:
-    with running(site.environment, "cli", "api") as (process, url, _), client(url, token) as http:
+    behind = site.environment | {"API_PROXIES": "127.0.0.1"}
+    with running(behind, "cli", "api") as (process, url, _), client(url, token) as http:
+        http.headers["X-Forwarded-For"] = "192.0.2.7"
         assert http.get("/readyz").json()["ready"] is True
         asked = http.post(f"/v1/databases/{site.name}/snapshots", headers=key(), params={"wait": "verified"})
         assert (asked.status_code, asked.json()["standing"]) == (201, "verified"), asked.text
@@ -78,7 +80,7 @@ def test_a_snapshot_is_asked_for_followed_proven_and_told_of_in_the_audit(site: 
         assert events.rstrip().rpartition("event: ")[2].startswith("end\n")
         told = http.get("/v1/audit", params={"job_id": job["id"]}).json()["items"]
         assert [entry["action"] for entry in told] == ["snapshot.ended", "snapshot.requested"]
-        assert told[1]["origin"] == "api:127.0.0.1"
+        assert told[1]["origin"] == "api:192.0.2.7"
         said = ended(process)
     assert token not in said
     assert "Idempotency" not in said
@@ -92,7 +94,10 @@ def test_asked_to_end_it_ends_its_streams_and_answers_what_it_was_asked(site: Si
         ThreadPoolExecutor() as threads,
     ):
         at = f"/v1/databases/{site.name}/snapshots"
-        job = http.post(at, headers=key()).json()["job"]
+        forged = {"X-Forwarded-For": "192.0.2.7"}
+        job = http.post(at, headers=key() | forged).json()["job"]
+        told = http.get("/v1/audit", params={"job_id": job.rpartition("/")[2]}).json()["items"]
+        assert told[-1]["origin"] == "api:127.0.0.1"
         with http.stream("GET", f"{job}/events") as stream:
             lines = stream.iter_lines()
             assert next(lines).startswith("retry: ")
