@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
@@ -149,7 +149,7 @@ def prune(world: World) -> Scene:
     world.keep = 2
     trust_all(world)
     world.note_what_stays()
-    planned = retention.plan(world.fleet, NAME)
+    planned = retention.plan(replace(world.fleet, databases=world.databases()), NAME)
     assert planned.remove, planned
     return Scene(
         world=world,

@@ -33,6 +33,7 @@ from shared.broker.doorbell import MemoryDoorbell
 from shared.catalog import catalog
 from shared.catalog.catalog import Catalog
 from shared.catalog.migration import migrate
+from shared.domain.database import Database
 from shared.domain.job import Job, JobState, Lane
 from shared.domain.retention import Policy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
@@ -179,6 +180,10 @@ class World:
 
     # Fleets
 
+    def databases(self) -> dict[str, Database]:
+        """As they are configured now."""
+        return {NAME: replace(self._composed.databases[NAME], policy=Policy(last=self.keep))}
+
     def compose(
         self,
         *,
@@ -189,7 +194,6 @@ class World:
         **changes: Any,
     ) -> Fleet:
         """What a process of the fleet works with; `wired` has it reach S3, Redis and catalog by the wires."""
-        database = self._composed.databases[NAME]
         endpoint = f"http://127.0.0.1:{self.wires.port('s3')}" if wired else self.seaweed.endpoint
         made = replace(
             self._composed,
@@ -204,7 +208,7 @@ class World:
                 )
             ),
             doorbell=MemoryDoorbell(),
-            databases={NAME: replace(database, policy=Policy(last=self.keep))},
+            databases=self.databases(),
             lease=lease,
             lock_wait=timedelta(seconds=1),
             owner=f"actor:{os.getpid()}",
