@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Generator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,36 @@ def test_the_fleet_can_change_neither_its_tables_nor_its_audit(host: Host) -> No
         for statement in ("drop table job", "delete from audit", "create table mine ()"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 fleet.execute(statement)
+
+
+def test_a_worker_that_is_stopped_in_the_middle_ends_in_its_grace_and_another_goes_on(host: Host) -> None:
+    grace = timedelta(seconds=int(SERVICES["worker"]["stop_grace_period"].removesuffix("s")))
+    with session(host) as app, app.transaction():
+        app.execute("lock table note in access exclusive mode")  # a copy gets no further than to here
+        asked = host.run("worker", "snapfleet", "snapshot", "take", "--json")
+        assert asked.returncode == 0, asked.stderr
+        job = str(json.loads(asked.stdout)["id"])
+        eventually(lambda: state_of(host, job)[1])
+        stopped = host.children["worker"]
+        stopped.ask()
+        stopped.wait(grace)
+        assert not stopped.alive
+        # By itself Celery waits for whatever runs: a copy would have ended at its lock's time, a long one in hours.
+        assert "Cold shutdown" in stopped.log.read_text()
+        # It has given back what it held, and not left that to the lease's end.
+        assert state_of(host, job) == ("active", False)
+    host.start("worker")
+    eventually(lambda: state_of(host, job)[0] == "succeeded")
+
+
+def state_of(host: Host, job: str) -> tuple[str, bool]:
+    """A job's state, and whether somebody holds it."""
+    with psycopg.connect(host.postgres.dsn("snapfleet")) as catalog:
+        row = catalog.execute(
+            "select state, lease_until is not null from job where id = %s", [job]
+        ).fetchone()
+    assert row is not None
+    return str(row[0]), bool(row[1])
 
 
 @pytest.mark.parametrize("name", ["beat", "bus", "worker"])
