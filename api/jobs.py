@@ -13,7 +13,7 @@ from api import answers, paging
 from api.paging import Before, Limit
 from api.permissions import JOB_ID, Caller, Operator, Reader
 from api.places import JobPath
-from api.shapes import Job, JobDetail, JobPage
+from api.shapes import JobDetail, JobLine, JobPage
 from shared.catalog.pages import JobPlace
 from shared.domain.access import Role
 from shared.domain.job import JobKind, JobState
@@ -57,7 +57,7 @@ def list_jobs(
         found = tx.pages.jobs(databases=reach, kind=kind, state=state, before=place, limit=limit + 1)
     page = found[:limit]
     following = encode(JobPlace.of(page[-1]), listed) if len(found) > limit else None
-    return answers.found(request, JobPage(items=[Job.of(each) for each in page], next=following))
+    return answers.found(request, JobPage(items=[JobLine.of(each) for each in page], next=following))
 
 
 def encode(place: JobPlace, listed: str) -> str:

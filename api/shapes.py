@@ -143,8 +143,8 @@ class ParkedDatabase(Shape):
         )
 
 
-class Job(Shape):
-    """One request, and what became of it."""
+class JobLine(Shape):
+    """One request, and how far it is."""
 
     id: JobId
     kind: JobKind
@@ -156,7 +156,6 @@ class Job(Shape):
     cancel_requested: bool
     worker: str | None = Field(description="Who works on it.")
     progress: dict[str, Any]
-    result: dict[str, Any] = Field(description="What it came to.")
     error: Error | None
     created_at: Moment
     deadline_at: Moment
@@ -165,6 +164,16 @@ class Job(Shape):
     @classmethod
     def of(cls, found: jobs.Job) -> Self:
         return cls(**facts(found))
+
+
+class Job(JobLine):
+    """One request, and what became of it."""
+
+    result: dict[str, Any] = Field(description="What it came to.")
+
+    @classmethod
+    def of(cls, found: jobs.Job) -> Self:
+        return cls(**facts(found), result=dict(found.result))
 
 
 class JobDetail(Job):
@@ -180,6 +189,7 @@ class JobDetail(Job):
     def of_report(cls, report: JobReport) -> Self:
         return cls(
             **facts(report.job),
+            result=dict(report.job.result),
             seconds=report.seconds,
             steps=[Step.model_validate(step) for step in report.steps],
             parts=Parts.model_validate(report.parts) if report.parts else None,
@@ -195,7 +205,6 @@ def facts(found: jobs.Job) -> dict[str, Any]:
         "worker": found.lease_owner,
         "request": dict(found.request),
         "progress": dict(found.progress),
-        "result": dict(found.result),
         "error": None if found.error is None else Error.model_validate(defaulted(found.error)),
     }
 
@@ -255,9 +264,9 @@ class SnapshotPage(Shape):
 
 
 class JobPage(Shape):
-    """The newest first."""
+    """The newest first, without their results: each job's own page has it."""
 
-    items: list[Job]
+    items: list[JobLine]
     next: str | None = Field(description="Give it as `before` to go on; null on the last page.")
 
 

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, literal_column, select, tuple_
 
 from shared.catalog.mapping import table
 from shared.catalog.models import JobRow, SnapshotRow
-from shared.catalog.rows import to_job, to_snapshot
+from shared.catalog.rows import JOB_FIELDS, SNAPSHOT_FIELDS, to_job, to_snapshot
 from shared.catalog.snapshots import HIDDEN
 from shared.domain.job import Job, JobKind, JobState
 from shared.domain.snapshot import Snapshot, SnapshotState
@@ -31,6 +31,14 @@ class JobPlace:
         return cls(created_at=job.created_at, id=job.id)
 
 
+# Of a page's rows only what is shown: the rows of a snapshot's tables and the findings of a check are long.
+SHOWN_OF_SNAPSHOT = tuple(SNAPSHOT.c[name] for name in SNAPSHOT_FIELDS)
+SHOWN_OF_JOB = tuple(
+    literal_column("'{}'::jsonb", JOB.c.result.type).label(name) if name == "result" else JOB.c[name]
+    for name in JOB_FIELDS
+)
+
+
 class Pages:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -44,7 +52,7 @@ class Pages:
         before: int | None = None,
     ) -> Sequence[Snapshot]:
         """The newest first, older than the sequence number `before`; hidden ones only by their state."""
-        query = select(SNAPSHOT).where(SNAPSHOT.c.database == database)
+        query = select(*SHOWN_OF_SNAPSHOT).where(SNAPSHOT.c.database == database)
         if state is None:
             query = query.where(SNAPSHOT.c.state.not_in(HIDDEN))
         else:
@@ -63,8 +71,8 @@ class Pages:
         state: JobState | None = None,
         before: JobPlace | None = None,
     ) -> Sequence[Job]:
-        """The newest first, of these databases or of all, asked for before the one at `before`."""
-        query = select(JOB)
+        """The newest first, of these databases or of all, asked for before the one at `before`; without results."""
+        query = select(*SHOWN_OF_JOB)
         if databases is not None:
             query = query.where(JOB.c.database.in_(sorted(databases)))
         if kind is not None:
