@@ -29,6 +29,8 @@ from tests.model.world import World, new_id, new_snapshot
 PICK = st.integers(0, 7)
 BURNS = st.one_of(st.integers(0, 30), st.integers(0, 120))
 OF_SERVER = st.builds(Blow, burns=st.integers(0, 10), fails=st.booleans(), of_server=st.just(True))
+REFUSED_LATE = st.builds(Blow, burns=st.integers(5, 8), fails=st.just(True), of_server=st.just(True))
+"""Around the swap of a restore: what was begun before has to be undone after it."""
 BLOW = st.one_of(st.none(), st.builds(Blow, burns=BURNS, fails=st.booleans()), OF_SERVER)
 """At which act the process dies, or the act fails, if that comes before it is done."""
 WHOLE = 8
@@ -88,6 +90,9 @@ class Machine(RuleBasedStateMachine):
         self.submit(JobKind.RESTORE, request, steps, blow)
 
     restores = may_restore(rule(pick=PICK, guarded=st.booleans(), steps=AT_ONCE, blow=BLOW)(restore))
+    restores_refused = may_restore(
+        rule(pick=PICK, guarded=st.booleans(), steps=st.just(WHOLE), blow=REFUSED_LATE)(restore)
+    )
     restores_whole = may_restore(
         rule(pick=PICK, guarded=st.booleans(), steps=st.just(WHOLE), blow=st.none())(restore)
     )
