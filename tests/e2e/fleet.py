@@ -146,12 +146,6 @@ class RealFleet:
                 found[table] = (int(row[0]), int(row[1]))
         return found
 
-    def hurt(self) -> None:
-        """What a bad migration would do."""
-        with self.session() as shop:
-            shop.execute("delete from big where id % 3 = 0")
-            shop.execute("update account set balance = 0")
-
     # The fleet
 
     def start(self, name: str, *argv: str) -> Child:
