@@ -50,7 +50,6 @@ class Chunk:
         return self.sha256 if self.raw_sha256 is None else self.raw_sha256
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     spec: PartSpec
@@ -223,7 +222,6 @@ def refuse_newer(body: bytes, *, up_to: int) -> None:
 
 def unreadable() -> Damaged:
     return Damaged("the manifest cannot be read", code="manifest_damaged", hint=DAMAGED_HINT)
-
 
 
 @cache

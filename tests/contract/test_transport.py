@@ -59,7 +59,10 @@ def test_what_is_no_message_is_dropped_and_the_next_one_arrives(redis_url: str, 
         client.lpush(f"{KEY_PREFIX}{QUEUE}", garbage)
         client.lpush(f"{KEY_PREFIX}{QUEUE}", json.dumps(message([["good"], {}, {}])))
         with connection.Consumer(
-            queues=[Queue(QUEUE)], accept=["json"], callbacks=[lambda body, _: arrived.append(body)], no_ack=True
+            queues=[Queue(QUEUE)],
+            accept=["json"],
+            callbacks=[lambda body, _: arrived.append(body)],
+            no_ack=True,
         ):
             until = time.monotonic() + PATIENCE_SECONDS
             while not arrived and time.monotonic() < until:
