@@ -85,9 +85,8 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
         failpoints.reach("side.created")
         databases.rehearse(session, side, manifest.properties)
     side_dsn = dsn.for_database(side)
-    with connected(side_dsn, application_name=run.name) as session:
+    with connected(side_dsn, application_name=run.name) as session, spooled(run, manifest) as archive:
         loading.prepare(session)
-    with spooled(run, manifest) as archive:
         for entries in contents.schemas_first(tools, archive_fd=archive.fileno()):
             with contents.listed(entries) as list_fd:
                 restore_section(run, tools, side_dsn, archive, "pre-data", list_fd=list_fd)
@@ -98,6 +97,7 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
         else:
             with contents.listed(chosen.share.data) as list_fd:
                 restore_section(run, tools, side_dsn, archive, "data", list_fd=list_fd)
+        loading.harden(session)
         failpoints.reach("side.data_restored")
     with run.fenced() as tx:
         parts = [
@@ -188,8 +188,9 @@ def build(run: StepRun, *, choose: Choose | None = None) -> Outcome:
         loading.finish(session)
         failpoints.reach("build.unmarked")
         tools = source.choose_tools(run.fleet, dsn, session)
-    with spooled(run, manifest) as archive:
-        restore_the_rest(run, tools, dsn, archive, manifest.properties, choose=choose)
+        with spooled(run, manifest) as archive:
+            restore_the_rest(run, tools, dsn, archive, manifest.properties, choose=choose)
+        loading.harden(session)
         failpoints.reach("build.built")
     with connected(dsn, application_name=run.name) as session:
         run.check()

@@ -25,6 +25,15 @@ def prepare(session: Session) -> None:
     session.execute("create table snapfleet_load.part (number integer primary key, brought_by xid8 not null)")
 
 
+def harden(session: Session) -> None:
+    """Everything that was committed on this server until now is on its disk when this returns.
+
+    Fails where the server has crashed since the session began: that may have lost some of it.
+    """
+    # A commit that has something to write waits for all that was written before it.
+    session.execute("select pg_catalog.pg_logical_emit_message(true, 'snapfleet', '')")
+
+
 def finish(session: Session) -> None:
     """Remove the marker: nothing of ours stays in a restored database."""
     session.execute("drop schema if exists snapfleet_load cascade")
