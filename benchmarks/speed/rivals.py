@@ -84,7 +84,6 @@ def restore_folder(asked: Asked) -> int:
         [
             "pg_restore",
             "-j2",
-            "--no-owner",
             "-d",
             asked.environment["PGDATABASE"],
             *asked.options,
@@ -97,7 +96,7 @@ def restore_folder(asked: Asked) -> int:
 def restore_streamed(asked: Asked) -> int:
     """From S3 through a pipe, which pg_restore reads with one job only."""
     body = client(asked).get_object(Bucket=asked.bucket, Key=asked.key)["Body"]
-    argv = ["pg_restore", "--no-owner", "-d", asked.environment["PGDATABASE"], *asked.options]
+    argv = ["pg_restore", "-d", asked.environment["PGDATABASE"], *asked.options]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, env=told(asked)) as child:
         if child.stdin is None:
             raise RuntimeError("there is no pipe")

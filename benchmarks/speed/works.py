@@ -192,7 +192,7 @@ class Works:
         if with_tables:
             told = self._environment() | {"PGPASSWORD": self._site.postgres.secret(OWNER)}
             where = ["-h", "127.0.0.1", "-p", str(self._site.postgres.port), "-U", OWNER, "-d", RESTORED]
-            argv = ["pg_restore", "--section=pre-data", "--no-owner", *where, str(self._dump_folder)]
+            argv = ["pg_restore", "--section=pre-data", *where, str(self._dump_folder)]
             subprocess.run(argv, env=told, check=True)
 
     def _backrest(self) -> PgBackRest | None:
