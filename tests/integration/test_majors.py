@@ -1,4 +1,4 @@
-"""The same on every supported server, between majors, and whatever settings hurt a plain client."""
+"""The same on every supported server, and between majors."""
 
 from __future__ import annotations
 
@@ -168,67 +168,6 @@ def test_what_was_taken_on_18_is_not_restored_on_15(
     assert job.error["hint"]
     assert_same(fingerprint(postgres15, Dsn.parse(old).dbname), before)
     assert names(postgres15) == there
-
-
-HURTFUL = {
-    "statement_timeout": "20ms",
-    "lock_timeout": "20ms",
-    "idle_in_transaction_session_timeout": "20ms",
-    "idle_session_timeout": "20ms",
-    "default_transaction_read_only": "on",
-    "default_transaction_isolation": "serializable",
-    "default_transaction_deferrable": "on",
-    "row_security": "off",
-    "search_path": 'no such, schema"',
-    "DateStyle": "SQL, DMY",
-    "IntervalStyle": "iso_8601",
-    "extra_float_digits": "-15",
-    "bytea_output": "escape",
-    "client_encoding": "LATIN1",
-    "TimeZone": "Asia/Kathmandu",
-    "standard_conforming_strings": "off",
-    "quote_all_identifiers": "on",
-    "default_toast_compression": "pglz",
-    "constraint_exclusion": "on",
-    "check_function_bodies": "on",
-    "client_min_messages": "debug5",
-    "xmloption": "document",
-    "default_tablespace": "pg_default",
-    "plan_cache_mode": "force_generic_plan",
-    "enable_tidscan": "off",
-    "max_parallel_workers_per_gather": "4",
-}
-
-
-def test_settings_of_a_database_do_not_hurt(
-    role: RoleMaker, database: Maker, postgres15: Postgres, inline: Inline
-) -> None:
-    assert_unhurt("database", postgres15, role(postgres15), database(postgres15), inline)
-
-
-def test_settings_of_a_role_do_not_hurt(
-    role: RoleMaker, database: Maker, postgres: Postgres, inline: Inline
-) -> None:
-    assert_unhurt("role", postgres, role(postgres), database(postgres), inline)
-
-
-def assert_unhurt(of: str, server: Postgres, other: str, url: str, inline: Inline) -> None:
-    dsn = Dsn.parse(url)
-    rich(server, url, other, without=not_built_into(server))
-    what, name = sql.SQL(of), sql.Identifier(dsn.user if of == "role" else dsn.dbname)
-    hurtful = HURTFUL | ({"transaction_timeout": "20ms"} if server.major >= 17 else {})
-    with connect(server, "postgres") as admin:
-        for setting, value in hurtful.items():
-            admin.execute(
-                sql.SQL("alter {} {} set {} to {}").format(what, name, sql.Identifier(setting), value)
-            )
-    before = fingerprint(server, dsn.dbname)
-    fleet = inline(url)
-    succeeded(fleet.snapshot())
-    with connect(server, dsn.dbname) as admin:
-        admin.execute("drop schema shop cascade")
-    succeeded(fleet.restore())
-    assert_same(fingerprint(server, dsn.dbname), before)
 
 
 def test_a_snapshot_tells_of_tools_and_servers_with_known_holes(

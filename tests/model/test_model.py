@@ -25,7 +25,7 @@ from shared.catalog.catalog import Catalog
 from shared.catalog.migration import migrate
 from tests.model.machine import Machine
 
-STORIES, PARTS = 200, 4
+STORIES, PARTS = 200, 8
 
 
 @pytest.fixture
