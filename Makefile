@@ -11,7 +11,7 @@ FAULT_SEEDS ?= 1
 BENCH_SIZE ?= medium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large bench bench-workers bench-encryption bench-memory bench-cost bench-api docs build lock clean
+.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large bench bench-workers bench-encryption bench-memory bench-cost bench-api docs pictures build lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-cost: $(SETUP)  ## what one worker costs at rest and at work, in memory an
 
 docs: $(SETUP)  ## the documentation as pages for a browser, in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pictures: $(SETUP)  ## take the pictures of docs/monitoring.md (needs Debian's prometheus and chromium)
+	@$(BIN)/python -m monitoring.pictures
 
 build: $(SETUP)  ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel -d $(DIST)
