@@ -14,11 +14,11 @@ from fastapi import APIRouter, FastAPI
 from api import (
     audit,
     databases,
-    document,
     events,
     health,
     jobs,
     metrics,
+    openapi,
     problems,
     restores,
     snapshots,
@@ -57,7 +57,7 @@ def bare() -> FastAPI:
     app = FastAPI(
         title="Snapfleet",
         summary="Consistent PostgreSQL snapshots, proven by restoring them, brought back in minutes.",
-        description=document.ABOUT,
+        description=openapi.ABOUT,
         version=version("snapfleet"),
         lifespan=in_few_threads,
         openapi_url=None,
@@ -69,7 +69,7 @@ def bare() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
-    document.serve(app)
+    openapi.serve(app)
     return app
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ from pydantic import BaseModel, create_model
 
 from bus.announcements import SHAPES, Announcement, Shape
 from bus.requests import DATA, LARGEST_BYTES, Envelope
+from shared.documents import yaml
 from shared.domain.events import Ask
 from shared.streams.base import BODY, EVENTS, REQUESTS
 
@@ -103,17 +104,6 @@ def channel(address: str, about: str, messages: Mapping[str, Any]) -> dict[str, 
 
 def message(type_: str, schema: str, about: str | None) -> dict[str, Any]:
     return {"name": type_, "summary": about or "", "payload": {"$ref": f"./schemas/{schema}.json"}}
-
-
-def yaml(value: Any, indent: int = 0) -> Iterator[str]:
-    """Mappings as blocks, everything else as JSON has it, which YAML takes for what it is."""
-    for name, each in value.items():
-        key = " " * indent + (name if name.replace("_", "").isalnum() else json.dumps(name)) + ":"
-        if isinstance(each, Mapping) and each:
-            yield key
-            yield from yaml(each, indent + 2)
-        else:
-            yield f"{key} {json.dumps(each, ensure_ascii=False)}"
 
 
 def write(folder: Path) -> None:

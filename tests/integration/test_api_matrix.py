@@ -23,7 +23,7 @@ from psycopg import sql
 
 from api.app import create_app
 from api.context import Context
-from api.document import routes
+from api.openapi import routes
 from api.rates import Rates
 from api.watching import Watch
 from embedded.postgres import Postgres

@@ -10,7 +10,7 @@ import yaml
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import document, jobs
+from api import document, jobs, openapi
 from api.app import bare
 from api.permissions import Needs, Public
 from shared.domain.access import Role
@@ -21,7 +21,7 @@ MAKING_JOBS = {
     "takeSnapshot", "verifySnapshot", "deleteSnapshot", "restore", "undoRestore", "check", "prune",
 }  # fmt: skip
 APP = bare()
-ROUTES = document.routes(APP)
+ROUTES = openapi.routes(APP)
 PUBLIC = {"/healthz", "/readyz", "/openapi.json"}
 
 
@@ -44,11 +44,11 @@ def test_a_route_that_declares_nothing_is_found() -> None:
     @app.get("/secrets")
     def secrets() -> None: ...
 
-    (route,) = document.routes(app)
+    (route,) = openapi.routes(app)
     assert declared(route) == []
     app.mount("/static", FastAPI())
     with pytest.raises(TypeError):
-        document.routes(app)
+        openapi.routes(app)
 
 
 def operations() -> dict[str, dict[str, Any]]:
