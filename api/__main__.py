@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import structlog
@@ -35,6 +35,8 @@ from shared.streams.redis import RedisStreams
 
 log = structlog.get_logger(__name__)
 
+REDIS_PATIENCE = timedelta(seconds=2)
+"""A request is accepted by its row: for the doorbell nobody is made to wait longer."""
 ANONYMOUS = Principal(name="anonymous", role=Role.ADMIN)
 
 
@@ -44,7 +46,7 @@ def main() -> int:
         settings = Settings.from_environment()
         logs.configure(level=settings.log_level, style=settings.log_format)
         refuse_strangers(settings.api)
-        fleet = compose(**settings.values(), catalog_connections=THREADS)
+        fleet = compose(**settings.values(), catalog_connections=THREADS, redis_patience=REDIS_PATIENCE)
         try:
             serve(settings.api, fleet, state=state_of(settings, fleet))
         finally:

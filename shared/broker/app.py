@@ -6,6 +6,7 @@ Redis can lose a message and can deliver one twice, whatever is set; so nothing 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from celery import Celery
@@ -20,10 +21,18 @@ KEY_PREFIX = "snap:"
 TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "shared.broker.transport:Transport")
 
 
-def make_app(redis_url: str) -> Celery:
-    """An application of its own: nothing global, so that tests can have several."""
+def make_app(redis_url: str, *, patience: timedelta | None = None) -> Celery:
+    """An application of its own: nothing global, so that tests can have several.
+
+    With `patience` it sends a message within about that time, or gives up at once: for whom somebody waits.
+    """
     app = Celery("snapfleet", set_as_current=False, autofinalize=False)
     app.conf.update(configuration(redis_url))
+    if patience is not None:
+        seconds = patience.total_seconds()
+        limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        app.conf.broker_transport_options = app.conf.broker_transport_options | limits
+        app.conf.update(task_publish_retry=False, broker_connection_timeout=seconds)
     app.finalize()
     return app
 

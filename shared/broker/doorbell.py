@@ -6,8 +6,9 @@ then says so; nothing is lost by it.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Protocol
 
 from celery import Celery, chain
@@ -71,6 +72,32 @@ class CeleryDoorbell:
         with translated():
             for _ in range(count):
                 self._app.send_task(hand_task(job.kind), args=(job.id, job.epoch), queue=queue)
+
+
+class RestingDoorbell:
+    """Another one, left alone for a while after it failed: whoever waits for us does not wait for Redis each time.
+
+    What was not rung the reaper rings.
+    """
+
+    def __init__(self, doorbell: Doorbell, *, rest: timedelta, clock: Callable[[], float]) -> None:
+        self._doorbell, self._rest, self._clock = doorbell, rest.total_seconds(), clock
+        self._rests_until = float("-inf")
+
+    def ring(self, job: Job) -> None:
+        self._try(lambda: self._doorbell.ring(job))
+
+    def ring_hands(self, job: Job, count: int) -> None:
+        self._try(lambda: self._doorbell.ring_hands(job, count))
+
+    def _try(self, ring: Callable[[], None]) -> None:
+        if self._clock() < self._rests_until:
+            raise Unreachable("Redis did not answer a moment ago", code="redis_unreachable")
+        try:
+            ring()
+        except Unreachable:
+            self._rests_until = self._clock() + self._rest
+            raise
 
 
 class MemoryDoorbell:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 from shared.broker.app import make_app
-from shared.broker.doorbell import CeleryDoorbell
+from shared.broker.doorbell import CeleryDoorbell, Doorbell, RestingDoorbell
 from shared.catalog import catalog
 from shared.domain.database import Database
 from shared.domain.keys import NO_KEYS, Keys
@@ -26,6 +27,9 @@ from shared.storage.metered import MeteredStorage
 from shared.storage.mirror import MirrorStorage
 from shared.storage.repository import Repository
 from shared.storage.signing import Signing
+
+REST = timedelta(seconds=5)
+"""How long a Redis that did not answer is left alone by who cannot wait for it."""
 
 
 def compose(
@@ -44,8 +48,11 @@ def compose(
     keys: Keys = NO_KEYS,
     catalog_connections: int = 2,
     meters: Meters = NO_METERS,
+    redis_patience: timedelta | None = None,
 ) -> Fleet:
     """Everything that operations need. Connects to nothing yet.
+
+    With `redis_patience` a Redis that does not answer holds nobody up for longer, and is left alone for a while then.
 
     Raises Misconfigured for a database URL, or a key, that cannot be used.
     """
@@ -64,7 +71,7 @@ def compose(
             signing=Signing.of(keys),
         ),
         locks=RedisLocks.connect(redis_url),
-        doorbell=CeleryDoorbell(make_app(redis_url)),
+        doorbell=make_doorbell(redis_url, patience=redis_patience),
         databases=configured,
         bin_dir=bin_dir,
         lease=lease,
@@ -74,6 +81,13 @@ def compose(
         owner=f"{socket.gethostname()}:{os.getpid()}",
         meters=meters,
     )
+
+
+def make_doorbell(redis_url: str, *, patience: timedelta | None) -> Doorbell:
+    doorbell = CeleryDoorbell(make_app(redis_url, patience=patience))
+    if patience is None:
+        return doorbell
+    return RestingDoorbell(doorbell, rest=REST, clock=time.monotonic)
 
 
 def open_storage(

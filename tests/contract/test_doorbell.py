@@ -7,7 +7,7 @@ import time
 import uuid
 from base64 import b64decode
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from celery.exceptions import QueueNotFound
 
 from embedded import ports
 from shared.broker.app import KEY_PREFIX, make_app
-from shared.broker.doorbell import CeleryDoorbell, Doorbell, MemoryDoorbell
+from shared.broker.doorbell import CeleryDoorbell, Doorbell, MemoryDoorbell, RestingDoorbell
 from shared.domain.job import QUEUES, SAGAS, Job, JobKind, JobState
 from shared.errors import Unreachable
 
@@ -158,3 +158,34 @@ def test_the_twin_in_memory_keeps_what_was_rung_in_order() -> None:
         bell.ring(job)
     bell.ring_hands(first, 2)
     assert (bell.rung, bell.hands) == ([first, second], [(first, 2)])
+
+
+class Failing(MemoryDoorbell):
+    """Redis is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away, self.tries = True, 0
+
+    def ring(self, job: Job) -> None:
+        self.tries += 1
+        if self.is_away:
+            raise Unreachable("away", code="redis_unreachable")
+        super().ring(job)
+
+
+def test_a_redis_that_has_just_failed_is_left_alone_for_a_while_and_then_tried_again() -> None:
+    now = [100.0]
+    inner = Failing()
+    bell = RestingDoorbell(inner, rest=timedelta(seconds=5), clock=lambda: now[0])
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            bell.ring(a_job())
+    assert inner.tries == 1
+    inner.is_away = False
+    with pytest.raises(Unreachable):
+        bell.ring_hands(a_job(), 2)
+    now[0] += 5
+    bell.ring(a_job())
+    bell.ring_hands(a_job(), 2)
+    assert (len(inner.rung), len(inner.hands)) == (1, 1)

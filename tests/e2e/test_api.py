@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +133,27 @@ def test_a_hundred_requests_are_accepted_while_redis_is_away_and_run_when_it_is_
             assert http.post(f"{each}/cancel").status_code == 200
         site.done("job", "watch", jobs[0].rpartition("/")[2])
         assert http.get(jobs[0]).json()["state"] == "succeeded"
+        ended(process)
+    site.settled()
+
+
+def test_a_redis_that_hangs_holds_nobody_up_for_long(site: Site, token: str) -> None:
+    with running(site.environment) as (process, url, _), client(url, token) as http:
+        site.settled()
+        os.kill(site.valkey.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            answers = [http.post(f"/v1/databases/{site.name}/checks", headers=key()) for _ in range(30)]
+            took = time.monotonic() - began
+            assert {answer.status_code for answer in answers} == {202}
+            assert took < 20
+        finally:
+            os.kill(site.valkey.pid, signal.SIGCONT)
+        jobs = [answer.json()["job_id"] for answer in answers]
+        for each in jobs[1:]:
+            http.post(f"/v1/jobs/{each}/cancel")
+        # Whoever watches rings again what was not rung.
+        site.done("job", "watch", jobs[0])
         ended(process)
     site.settled()
 
