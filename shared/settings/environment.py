@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import ConfigDict, SecretStr
 
 from shared.settings.fields import Declared, about, setting
-from shared.settings.serving import A_HOST, A_PORT, A_PROXY, A_RATE, MOST_RATE
 from shared.settings.values import (
     Addresses,
     Asks,
@@ -32,6 +31,11 @@ A_RECIPIENT = "age1… as `snapfleet keys create` or age-keygen prints it"
 A_PUBLIC_KEY = (
     "MCowBQYDK2VwAyEA… as `snapfleet keys create` prints it: the line of an Ed25519 public key in PEM"
 )
+A_HOST = "an address or a name of this machine: 127.0.0.1"
+A_PORT = "a whole number from 0 to 65535; 0 takes a free one"
+A_PROXY = "addresses of reverse proxies"
+A_RATE = "a whole number from 1 to 1000000"
+MOST_RATE = 1_000_000
 A_REDIS_URL = "redis://:password@host:6379/0, rediss://… for TLS or unix://…"
 
 

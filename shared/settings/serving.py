@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from shared.settings.environment import A_HOST, A_PORT, A_PROXY, A_RATE, MOST_RATE, Environment
 from shared.settings.fields import Declared, setting
 from shared.settings.values import Addresses, Host, Whole
-
-if TYPE_CHECKING:
-    from shared.settings.environment import Environment
-
-A_HOST = "an address or a name of this machine: 127.0.0.1"
-A_PORT = "a whole number from 0 to 65535; 0 takes a free one"
-A_PROXY = "addresses of reverse proxies"
-A_RATE = "a whole number from 1 to 1000000"
-MOST_RATE = 1_000_000
 
 
 class DeclaredApi(Declared):
