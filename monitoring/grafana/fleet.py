@@ -27,10 +27,7 @@ ROWS: tuple[Row, ...] = (
                 says="Pending ones wait for their turn; rolling back is undoing what was begun.",
                 unit="none",
                 kind=Kind.STACKED,
-                queries=one(
-                    "sum by (kind, state) (max by (kind, state) (snapfleet_jobs)) > 0 or sum by (state) (max by (kind, state) (snapfleet_jobs))",
-                    "{{kind}} {{state}}",
-                ),
+                queries=one("sum by (state) (max by (kind, state) (snapfleet_jobs))", "{{state}}"),
             ),
             Panel(
                 title="Ended within 24 hours",
@@ -46,11 +43,8 @@ ROWS: tuple[Row, ...] = (
                 thresholds=NONE_OR_YELLOW,
                 queries=(
                     Query(
-                        expr=(
-                            "max by (kind) (snapfleet_job_oldest_waiting_seconds) / 60"
-                            ' or 0 * max by (kind) (snapfleet_jobs{state="pending"})'
-                        ),
-                        legend="{{kind}} waits, minutes",
+                        expr="max(snapfleet_job_oldest_waiting_seconds) / 60 or 0 * max(snapfleet_build_info)",
+                        legend="longest wait, minutes",
                     ),
                     Query(expr="sum(max by (kind) (snapfleet_leases_expired))", legend="leases that ran out"),
                     Query(
