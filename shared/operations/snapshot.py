@@ -88,9 +88,10 @@ def take(run: StepRun, taking: Taking) -> None:
         choice = run.database.digests
         wanted = {key: expressions[key] for key in partition.digested(unsplit, choice) if key in expressions}
         counts = digests.count(moment.session, unsplit, wanted)
-        reading = copying.reading(moment.dsn, snapshot=moment.exported, application_name=run.name)
-        with reading as reader:
-            hands.lead(run, copy_work(run.fleet, run.job.database, reader))
+        if specs:  # most databases are small: a session that nothing is read in costs more than their rows
+            reading = copying.reading(moment.dsn, snapshot=moment.exported, application_name=run.name)
+            with reading as reader:
+                hands.lead(run, copy_work(run.fleet, run.job.database, reader))
     run.record(
         **facts,
         archive=[plain(chunk, Chunk) for chunk in archive.chunks],
