@@ -67,6 +67,12 @@ def refuse_strangers(settings: ApiSettings) -> None:
             code="anonymous_elsewhere",
             hint="make tokens (`snapfleet token create`) and unset API_ANONYMOUS, or listen on 127.0.0.1",
         )
+    if settings.anonymous and settings.proxies:
+        raise Misconfigured(
+            "API_ANONYMOUS: it is set, and API_PROXIES names a proxy: whoever comes through it could delete everything",
+            code="anonymous_elsewhere",
+            hint="make tokens (`snapfleet token create`) and unset API_ANONYMOUS, or have no proxy before it",
+        )
     if settings.anonymous:
         log.warning("ANYBODY_ON_THIS_MACHINE_MAY_DO_EVERYTHING", setting="API_ANONYMOUS", host=settings.host)
     elif not is_loopback(settings.host):

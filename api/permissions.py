@@ -10,6 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import Depends, Request, Security
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
 JOB_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 LONGEST_TOKEN = 512
+BROUGHT = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""By these headers a proxy is known that adds any."""
 
 BEARER = HTTPBearer(
     auto_error=False,
@@ -120,6 +123,7 @@ def principal_of(request: Request, here: Context, *, address: str) -> Principal:
     given = request.headers.getlist("authorization")
     if not given and here.anonymous is not None:
         refuse_other_host(request)
+        refuse_brought(request)
         here.rates.spend(here.anonymous.name)
         return here.anonymous
     if len(given) != 1:
@@ -135,9 +139,26 @@ def principal_of(request: Request, here: Context, *, address: str) -> Principal:
 
 
 def refuse_other_host(request: Request) -> None:
-    """A page in a browser may have a name of its own point at this machine: such a request names another host."""
-    if not is_loopback((request.url.hostname or "").lower()):
+    """A page in a browser may have a name of its own point at this machine, or send something here: such a request
+    names another host, as the one that it asks or as the one that it comes from.
+    """
+    origins = [host_of(each) for each in request.headers.getlist("origin")]
+    if not all(is_loopback(host) for host in (host_of(str(request.url)), *origins)):
         raise unauthenticated("without a token only this machine is answered, under a name of its own")
+
+
+def refuse_brought(request: Request) -> None:
+    """What a proxy on this machine passes on comes from this machine too, and may be anybody's."""
+    if any(name in request.headers for name in BROUGHT):
+        raise unauthenticated("without a token only this machine is answered, and no proxy")
+
+
+def host_of(url: str) -> str:
+    """Empty where it names none."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -204,6 +204,12 @@ def test_whoever_asks_without_a_token_asks_this_machine_by_its_own_name(api: Api
         problem(
             http.get("/v1/databases", headers={"Authorization": "Bearer nonsense"}), 401, "unauthenticated"
         )
+        assert http.get("/v1/databases", headers={"Origin": "http://localhost:3000"}).status_code == 200
+        for others in (
+            {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://[evil"},
+            {"X-Forwarded-For": "203.0.113.7"}, {"Via": "1.1 proxy"}, {"Forwarded": "for=203.0.113.7"},
+        ):  # fmt: skip
+            problem(http.get("/v1/databases", headers=others), 401, "unauthenticated")
 
 
 def test_what_nobody_expected_is_told_without_a_word_of_it(api: Api, fleet: InlineFleet) -> None:
