@@ -17,6 +17,8 @@ from api.problems import Malformed
 
 MOST = 200
 LONGEST = 500
+MOST_ROWS = 2**63 - 1
+"""What the catalog counts rows with."""
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="How many at most.", examples=[50])]
 Before = Annotated[
@@ -42,6 +44,8 @@ def decode(cursor: str, of: str, *, kinds: tuple[type, ...]) -> list[str | int]:
     except (ValueError, RecursionError):
         raise refused() from None
     if not isinstance(found, list) or found[:1] != [mark(of)] or tuple(map(type, found[1:])) != kinds:
+        raise refused()
+    if any(isinstance(each, int) and not 0 <= each <= MOST_ROWS for each in found[1:]):
         raise refused()
     return found[1:]
 

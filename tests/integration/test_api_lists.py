@@ -127,6 +127,16 @@ def test_a_forged_cursor_leads_nowhere(http: httpx.Client, cursor: str) -> None:
     problem(http.get("/v1/audit", params={"before": cursor}), 400, "cursor_invalid")
 
 
+@pytest.mark.parametrize("place", [-1, 2**63, 10**300])
+def test_a_cursor_with_a_place_that_no_row_can_have_leads_nowhere(
+    http: httpx.Client, fleet: InlineFleet, place: int
+) -> None:
+    shelve(fleet, range(1, 4))
+    cursor = http.get(f"{DB}/snapshots", params={"limit": 2}).json()["next"]
+    marked, *_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    problem(http.get(f"{DB}/snapshots", params={"before": forged(marked, place)}), 400, "cursor_invalid")
+
+
 def test_a_cursor_counts_for_its_own_list_only(http: httpx.Client, fleet: InlineFleet) -> None:
     shelve(fleet, range(1, 6))
     cursor = http.get(f"{DB}/snapshots", params={"limit": 2}).json()["next"]
