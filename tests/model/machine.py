@@ -342,6 +342,7 @@ class Machine(RuleBasedStateMachine):
         self.write("a", 3)
         before = set(self.world.storage.keys(""))
         self.snapshot(1, None)
+        self.everything_is_as_it_may_be()  # what is sealed by now could not know
         self.rot([key for key in self.world.storage.keys("") if key not in before], pick, lose=lose)
 
     def rot(self, keys: Sequence[str], pick: int, *, lose: bool) -> None:
