@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAMES = ("w1", "w2")
 READY = "ready."
+TICKED = "Sending due task tick"
 
 
 class Crew:
@@ -73,6 +74,18 @@ class Crew:
             self.listen(name)
             self.members[name] = self.start(name, "workers", *argv, environment=environment)
         self._world.work_until(lambda: all(self.said(READY, name) for name in fresh), f"{fresh} to be ready")
+
+    @contextmanager
+    def beating(self, name: str) -> Iterator[None]:
+        """Inside it there is one more beat, and it has ticked; afterwards it is killed."""
+        self.listen(name)
+        child = self.start(name, "beat", environment={})
+        try:
+            self._world.work_until(lambda: self.said(TICKED, name), f"a tick of {name}")
+            yield
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait(timedelta(seconds=10))
 
     def kill(self, name: str) -> None:
         """SIGKILL to a worker and all of its pool, as if its machine had gone."""

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import redis
 from sqlalchemy import text
 
 from shared.broker.app import KEY_PREFIX, make_app
 from shared.broker.doorbell import hand_task, step_task
-from shared.broker.timetable import TIMETABLE
 from shared.domain.job import QUEUES, JobKind, JobState
 from tests.faults.case import Case
 from tests.faults.promises import assert_world
@@ -46,7 +43,6 @@ TOLD = {
 }
 SILENT_SECONDS = 5.0
 KILLING_SECONDS = 2.0
-BEAT_SECONDS = 0.3
 GARBAGE = (b"", b"no JSON", b"42", b"[]", b'{"body": 1}', b"\x80\x04.", b"\xff" * 65536)
 Relief = Callable[[World], None]
 Blow = Callable[[World], Relief]
@@ -315,29 +311,17 @@ def down(world: World) -> None:
 
 
 def beats(world: World) -> None:
-    """Ticks come from both at once, from one, and late; the slot that is due makes one job."""
+    """Each ticks when it starts, one of them again and again; the slot that is due makes one job."""
     scene = SCENES[JobKind.SNAPSHOT](world)
-    before = len(world.sealed())
+    before = {snapshot.id for snapshot in world.sealed()}
     with world.crew.at_work():
-        url = world.redis_url()
-        steady, frail = (world.cast.start(lambda _fleet: beat(url), stays=True) for _ in range(2))
         with world.fleet.catalog.engine.begin() as connection:
             connection.execute(text("update database set slots_until = now() - interval '1 year 2 days'"))
-        for _ in range(4):
-            passes(world, 3 * BEAT_SECONDS)
-            frail.kill()
-            frail = world.cast.start(lambda _fleet: beat(url), stays=True)
-        world.work_until(lambda: len(world.sealed()) > before, "the slot's snapshot")
-        steady.kill()
-        frail.kill()
+        with world.crew.beating("steady"):
+            for _ in range(4):
+                with world.crew.beating("frail"):
+                    pass
+        world.work_until(lambda: {s.id for s in world.sealed()} - before, "the slot's snapshot")
         world.settle()
-    assert len(world.sealed()) == before + 1, "I6: one slot, several snapshots"
+    assert len({s.id for s in world.sealed()} - before) == 1, "I6: one slot, several snapshots"
     assert_world(world, contents=[scene.before])
-
-
-def beat(url: str) -> None:
-    """As `python -m beat`, but that its minute is shorter."""
-    app = make_app(url)
-    app.conf.beat_schedule = {"tick": {**TIMETABLE["tick"], "schedule": BEAT_SECONDS}}
-    with tempfile.TemporaryDirectory(prefix="snapfleet-beat-") as folder:
-        app.Beat(schedule=str(Path(folder) / "schedule"), loglevel="INFO").run()

@@ -28,6 +28,7 @@ def dropped(world: World) -> None:
     """Every sealed snapshot is known again, with its standing, and can be proven and restored."""
     SCENES[JobKind.SNAPSHOT](world)
     parked_goes(world)
+    tidy(world)  # of objects that only failed snapshots had no new catalog knows
     world.shop.write()
     before = {snapshot.id: (snapshot.manifest_sha256, snapshot.pinned) for snapshot in world.sealed()}
     world.fleet.catalog.engine.dispose()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
@@ -137,20 +137,14 @@ def undo(world: World) -> Scene:
 
 
 def prune(world: World) -> Scene:
-    """Where exactly one snapshot goes, and chunks of its own with it."""
-    world.keep = 100
-    content = world.shop.refill()
-    for _ in range(3 - min(3, len(world.loose()))):
+    """Where a snapshot goes, and chunks of its own with it, whatever former cases have left to be kept."""
+    while not something_goes(world):
+        world.keep = 100
+        world.shop.refill()
         job = world.ended(ask_snapshot(world))
         assert job.state is JobState.SUCCEEDED, job.error
-        world.shop.refill()
-    content = world.shop.content()
-    world.a_day_passes()
-    world.keep = 2
-    trust_all(world)
+    content = world.shop.refill()
     world.note_what_stays()
-    planned = retention.plan(replace(world.fleet, databases=world.databases()), NAME)
-    assert planned.remove, planned
     return Scene(
         world=world,
         kind=JobKind.PRUNE,
@@ -158,6 +152,13 @@ def prune(world: World) -> Scene:
         after=content,
         ask=lambda: submit(world, JobKind.PRUNE, {}),
     )
+
+
+def something_goes(world: World) -> bool:
+    world.a_day_passes()
+    world.keep = 2
+    trust_all(world)
+    return bool(retention.plan(world.fleet, NAME).remove)
 
 
 def trust_all(world: World) -> None:

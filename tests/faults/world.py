@@ -114,7 +114,7 @@ class World:
         )
         # Never used itself: the fleets of the processes are made after it, and it is what settings amount to.
         self._composed = compose(**Settings.load(self.environment, folder).values())
-        self.keep = 100
+        self._keep = 100
         self.fleet = self.compose()
         migrate(self.fleet.catalog)
         failpoints.arm(self.points)
@@ -180,8 +180,17 @@ class World:
 
     # Fleets
 
-    def databases(self) -> dict[str, Database]:
-        """As they are configured now."""
+    @property
+    def keep(self) -> int:
+        """How many snapshots retention keeps."""
+        return self._keep
+
+    @keep.setter
+    def keep(self, many: int) -> None:
+        self._keep = many
+        self.fleet = replace(self.fleet, databases=self._databases())
+
+    def _databases(self) -> dict[str, Database]:
         return {NAME: replace(self._composed.databases[NAME], policy=Policy(last=self.keep))}
 
     def compose(
@@ -208,7 +217,7 @@ class World:
                 )
             ),
             doorbell=MemoryDoorbell(),
-            databases=self.databases(),
+            databases=self._databases(),
             lease=lease,
             lock_wait=timedelta(seconds=1),
             owner=f"actor:{os.getpid()}",
