@@ -6,6 +6,7 @@ from shared.domain.manifest import Manifest
 from shared.errors import Refused
 from shared.operations.fleet import Fleet
 from shared.postgres import databases, inspection
+from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session
 
 
@@ -23,6 +24,20 @@ def refuse_target(session: Session, name: str) -> None:
             code="target_reserved",
             hint="choose another name",
         )
+
+
+def refuse_name_of_another(fleet: Fleet, target: Dsn, database: str) -> None:
+    """What stands under another database's live name is that one to the whole fleet: its snapshots would be of
+    this, and whoever may restore this one alone would have replaced that one.
+    """
+    for name in sorted(fleet.databases.keys() - {database}):
+        live = fleet.dsn(name)
+        if (live.host, live.port, live.dbname) == (target.host, target.port, target.dbname):
+            raise Refused(
+                f"{target.dbname!r} is the live name of another database that is configured",
+                code="target_reserved",
+                hint="choose another name",
+            )
 
 
 def refuse_superuser(fleet: Fleet, session: Session, *, as_superuser: bool) -> None:

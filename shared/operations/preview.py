@@ -197,6 +197,11 @@ def standing_against(
     always: Sequence[Callable[[], None]] = (
         lambda: source.refuse_catalog_target(at.fleet, session, target),
         lambda: preflight.refuse_target(session, target) if intent.to is not None else None,
+        lambda: (
+            preflight.refuse_name_of_another(at.fleet, live, intent.database)
+            if intent.to is not None
+            else None
+        ),
         lambda: preflight.refuse_superuser(at.fleet, session, as_superuser=intent.as_superuser),
         lambda: preflight.refuse_older(session, manifest),
         lambda: requirements.refuse_older_tools(source.choose_tools(at.fleet, at.dsn, session), manifest),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from embedded.postgres import Postgres
 from shared.domain.job import MAX_ATTEMPTS, Job
@@ -217,6 +219,17 @@ def test_a_restore_into_a_name_that_exists_or_cannot_be(
             refused(fleet.restore(to=name), "target_exists", name)
         refused(fleet.restore(to="snapfleet_mine"), "target_reserved")
         refused(fleet.restore(to="ü" * 32), "dsn_invalid")
+
+
+def test_a_restore_into_the_live_name_of_another_database_that_is_lost(url: str, inline: Inline) -> None:
+    """Else its next snapshots would be of this one."""
+    fleet = inline(url)
+    succeeded(fleet.snapshot())
+    own = fleet.fleet.database(NAME)
+    lost = make_conninfo(url, dbname="lost")
+    fleet.configure(databases={NAME: own, "other": replace(own, name="other", url=lost)})
+    refused(fleet.restore(to="lost"), "target_reserved", "lost")
+    succeeded(fleet.restore(to="lost_copy"))
 
 
 def test_a_name_that_is_taken_while_the_snapshot_is_loaded(
