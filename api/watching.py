@@ -37,9 +37,12 @@ class Subscription:
         self._heard: Heard | None = None
         self._is_new = asyncio.Event()
 
+    @property
+    def listens(self) -> bool:
+        """False while it has not taken what it was told."""
+        return self._heard is None
+
     def hear(self, heard: Heard) -> None:
-        if self._heard is not None:
-            return
         told = tuple(each for each in heard.told if (each.sequence or 0) > self.after)
         self._heard = Heard(progress=heard.progress, told=told, is_all=heard.is_all)
         self._is_new.set()
@@ -92,8 +95,13 @@ class Watch:
             await asyncio.sleep(self._every.total_seconds())
 
     async def _tick(self) -> None:
+        # Only these are told: who comes, or has taken what he was told, while we look may stand before these places.
+        # And what nobody takes must not fill each look, which is limited, until others hear nothing.
+        listening = [each for each in self._subscriptions if each.listens]
+        if not listening:
+            return
         places: dict[str, int] = {}
-        for each in self._subscriptions:
+        for each in listening:
             places[each.job_id] = min(places.get(each.job_id, each.after), each.after)
         try:
             heard = await run_in_threadpool(self._look, places)
@@ -102,6 +110,6 @@ class Watch:
         ) as exc:  # its clients hear that nothing is new, and the next look may find it back
             log.warning("watch_waits", code=exc.code)
             return
-        for each in tuple(self._subscriptions):
+        for each in listening:
             if each.job_id in heard:
                 each.hear(heard[each.job_id])
