@@ -28,8 +28,8 @@ from cli import (
     exporting,
     flowering,
     guarding,
-    jobs,
     housekeeping,
+    jobs,
     keys,
     output,
     restores,
@@ -90,8 +90,8 @@ ORDER = (
     "bus",
     "api",
     "dead-letters",
-    "token",
     "housekeeping",
+    "token",
     "audit",
     "exporter",
     "flower",
@@ -124,10 +124,10 @@ def make_app() -> typer.Typer:
     app.command()(catalog.adopt)
     app.command()(jobs.jobs)
     app.command()(bus.bus)
+    app.command()(housekeeping.housekeeping)
     app.command()(api.api)
     app.command()(exporting.exporter)
     app.command()(flowering.flower)
-    app.command()(housekeeping.housekeeping)
     app.command()(embedding.demo)
     app.command()(embedding.up)
     return app
