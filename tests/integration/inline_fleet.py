@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -140,12 +140,17 @@ class InlineFleet:
         with self.fleet.catalog.transaction() as tx:
             return [job for job in tx.jobs.listing() if not job.state.is_final]
 
-    def run(self, kind: JobKind, request: dict[str, Any], *, key: str | None = None) -> Job:
+    def run(self, kind: JobKind, request: Mapping[str, object], *, key: str | None = None) -> Job:
         """A job of any kind, at its end."""
+        return self.to_its_end(self.submit(kind, request, key=key).id)
+
+    def submit(
+        self, kind: JobKind, request: Mapping[str, object], *, key: str | None = None, database: str = NAME
+    ) -> Job:
+        """A job of any kind, asked for: as it stands once its doorbell was rung."""
         job_id = str(uuid.uuid4())
-        new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=key or job_id)
-        requests.submit(self.fleet, new, by=TESTER)
-        return self.to_its_end(job_id)
+        new = NewJob(id=job_id, kind=kind, database=database, request=request, idempotency_key=key or job_id)
+        return self.job(requests.submit(self.fleet, new, by=TESTER).job.id)
 
     def to_its_end(self, job_id: str) -> Job:
         """Drive a job until it has ended; AssertionError if it does not within twice its attempts."""

@@ -30,7 +30,7 @@ from embedded.postgres import Postgres
 from shared.domain import tokens
 from shared.domain.access import Principal, Role
 from shared.domain.ids import new_snapshot_id
-from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.job import Job, JobKind, JobState
 from shared.domain.snapshot import Reason
 from shared.operations import access, auditing, check, following, requests
 from shared.operations.health import Readiness
@@ -164,21 +164,15 @@ def finished(inline: InlineFleet, name: str) -> Job:
         reason=Reason.MANUAL,
         labels={},
     )
-    job = inline.to_its_end(asked_for(inline, JobKind.SNAPSHOT, name, request))
+    job = inline.to_its_end(inline.submit(JobKind.SNAPSHOT, request, database=name).id)
     assert job.state is JobState.SUCCEEDED, job.error
     return job
-
-
-def asked_for(inline: InlineFleet, kind: JobKind, name: str, request: Mapping[str, object]) -> str:
-    job_id = str(uuid.uuid4())
-    new = NewJob(id=job_id, kind=kind, database=name, request=request, idempotency_key=job_id)
-    return requests.submit(inline.fleet, new, by=TESTER).job.id
 
 
 def place(inline: InlineFleet, name: str) -> Place:
     job = finished(inline, name)
     inline.drain()
-    live = asked_for(inline, JobKind.CHECK, name, check.request())
+    live = inline.submit(JobKind.CHECK, check.request(), database=name).id
     return Place(name=name, snapshot_id=str(job.request["snapshot_id"]), job_id=job.id, live_job_id=live)
 
 
@@ -370,7 +364,7 @@ TO_STOP = {
 @pytest.mark.parametrize("kind", JobKind)
 def test_to_stop_a_job_takes_the_role_that_may_ask_for_it(world: World, kind: JobKind) -> None:
     needed = TO_STOP[kind]
-    job_id = asked_for(world.inline, kind, NAME, {})
+    job_id = world.inline.submit(kind, {}).id
     mine = replace(world.own, live_job_id=job_id)
     for role in Role:
         response = world.ask(("POST", "/v1/jobs/{job_id}/cancel"), mine, world.secrets[f"{role}:own"])

@@ -22,7 +22,7 @@ from shared.catalog.audit import Audit
 from shared.domain.access import Actor, Principal, Role
 from shared.domain.audit import NOTHING_BEFORE, Act, Entry, Head
 from shared.domain.events import Ask
-from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.job import Job, JobKind, JobState
 from shared.domain.proof import VerifyPolicy
 from shared.errors import Busy, SnapfleetError
 from shared.operations import auditing, blocking, dead_letters, dispatch, rebuilding, requests, schedule
@@ -68,9 +68,7 @@ def faults(fleet: InlineFleet, *kept: Head) -> list[str]:
 
 
 def ask(fleet: InlineFleet, kind: JobKind = JobKind.PRUNE, *, key: str | None = None, **asked: Any) -> Job:
-    job_id = str(uuid.uuid4())
-    new = NewJob(id=job_id, kind=kind, database=NAME, request=asked, idempotency_key=key or job_id)
-    return requests.submit(fleet.fleet, new, by=TESTER).job
+    return fleet.submit(kind, asked, key=key)
 
 
 def told(fleet: InlineFleet, job: Job) -> list[tuple[str, str, str, str]]:

@@ -21,10 +21,10 @@ from embedded.postgres import Postgres
 from shared.catalog.chunks import KnownChunk
 from shared.domain import schedule as slots
 from shared.domain.findings import KINDS, Finding
-from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.job import Job, JobKind, JobState
 from shared.domain.proof import VerifyPolicy
 from shared.errors import Refused
-from shared.operations import blocking, check, inventory, requests, saga, schedule, steps, tidying
+from shared.operations import blocking, check, inventory, saga, schedule, steps, tidying
 from shared.postgres import databases
 from shared.postgres.dsn import Dsn
 from shared.storage.folder import FolderStorage
@@ -55,15 +55,8 @@ def fleet(url: str, inline: Inline) -> InlineFleet:
     return made
 
 
-def submit(fleet: InlineFleet, kind: JobKind, request: dict[str, Any]) -> Job:
-    job_id = str(uuid.uuid4())
-    new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
-    requests.submit(fleet.fleet, new, by=TESTER)
-    return fleet.job(job_id)
-
-
 def look(fleet: InlineFleet, *, apply: str | None = None) -> Job:
-    return fleet.to_its_end(submit(fleet, JobKind.CHECK, check.request(apply=apply)).id)
+    return fleet.to_its_end(fleet.submit(JobKind.CHECK, check.request(apply=apply)).id)
 
 
 def findings(job: Job) -> list[Finding]:
@@ -184,7 +177,7 @@ def test_a_fix_whose_worker_was_killed_in_the_middle_is_gone_on_with(
     fleet = InlineFleet(url, catalog_url=catalog_url, storage=FolderStorage(folder))
     chunks = [unknown_chunk(folder, age_seconds=2 * DAY_SECONDS, name=name) for name in ("ab", "cd", "ef")]
     plan = look(fleet)
-    job = submit(fleet, JobKind.CHECK, check.request(apply=plan.id))
+    job = fleet.submit(JobKind.CHECK, check.request(apply=plan.id))
     assert saga.run_step(steps.STEPS, job.id, epoch=job.epoch, seq=1, fleet=fleet.fleet)
     fleet.bell.rung.clear()
     worker = dying.start(
@@ -195,7 +188,7 @@ def test_a_fix_whose_worker_was_killed_in_the_middle_is_gone_on_with(
     change(fleet, "update job set lease_until = now() - interval '1 s' where lease_until is not null")
     fleet.let_time_pass()
     assert fleet.to_its_end(job.id).state is JobState.SUCCEEDED
-    assert fleet.to_its_end(submit(fleet, JobKind.PRUNE, {}).id).state is JobState.SUCCEEDED
+    assert fleet.to_its_end(fleet.submit(JobKind.PRUNE, {}).id).state is JobState.SUCCEEDED
     assert not any(chunk.exists() for chunk in chunks)
     fleet.close()
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.job import Job, JobKind, JobState
 from shared.domain.retention import Policy
 from shared.domain.snapshot import SnapshotState
 from shared.operations import prune, requests
@@ -74,10 +74,7 @@ class Shelf:
         return self.inlined.to_its_end(self.submit(JobKind.PRUNE, {}))
 
     def submit(self, kind: JobKind, request: dict[str, Any]) -> str:
-        job_id = str(uuid.uuid4())
-        new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
-        requests.submit(self.inlined.fleet, new, by=TESTER)
-        return job_id
+        return self.inlined.submit(kind, request).id
 
     def a_day_passes(self) -> None:
         self.change("update chunk set touched_at = touched_at - interval '25 h'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import psycopg
 from sqlalchemy import text
 
 from shared.domain import table_names
-from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.job import Job, JobKind, JobState
 from shared.operations import requests, tables
 from shared.storage.folder import FolderStorage
 from tests.actors import TESTER
@@ -55,10 +54,7 @@ def bring(fleet: InlineFleet, *wanted: str | tuple[str, str]) -> Job:
     chosen = requests.choose_snapshot(fleet.fleet, NAME, snapshot_id=None, at=None)
     named = [each if isinstance(each, tuple) else (each, None) for each in wanted]
     asked = tables.request(chosen.id, [table_names.wanted(table, to) for table, to in named])
-    job_id = str(uuid.uuid4())
-    new = NewJob(id=job_id, kind=JobKind.TABLES, database=NAME, request=asked, idempotency_key=job_id)
-    requests.submit(fleet.fleet, new, by=TESTER)
-    return fleet.to_its_end(job_id)
+    return fleet.run(JobKind.TABLES, asked)
 
 
 def relations(url: str) -> set[tuple[str, str]]:

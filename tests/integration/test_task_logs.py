@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +13,11 @@ from structlog.testing import capture_logs
 from shared.broker.app import make_app
 from shared.broker.doorbell import step_task
 from shared.broker.timetable import TICK_TASK
-from shared.domain.job import JobKind, NewJob
+from shared.domain.job import JobKind
 from shared.operations import requests
 from shared.operations.fleet import Fleet
-from tests.actors import TESTER
 from tests.integration.conftest import Inline
-from tests.integration.inline_fleet import NAME, InlineFleet
+from tests.integration.inline_fleet import InlineFleet
 from workers import tasks
 from workers.app import is_news
 from workers.resources import Resources
@@ -54,9 +52,7 @@ def app_of(fleet: InlineFleet) -> Celery:
 
 
 def run_first_step(fleet: InlineFleet, app: Celery, kind: JobKind, request: dict[str, Any]) -> None:
-    job_id = str(uuid.uuid4())
-    new = NewJob(id=job_id, kind=kind, database=NAME, request=request, idempotency_key=job_id)
-    requests.submit(fleet.fleet, new, by=TESTER)
+    job_id = fleet.submit(kind, request).id
     [job] = [job for job in fleet.bell.rung if job.id == job_id]
     task = app.tasks[step_task(kind, job.step or "")]
     task.apply(kwargs={"job_id": job_id, "epoch": job.epoch, "seq": job.next_seq})

@@ -11,13 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from embedded.postgres import Postgres
-from shared.domain.job import Job, JobKind, JobState, NewJob
+from shared.domain.job import Job, JobKind, JobState
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Snapshot
-from shared.operations import requests, rereading, saga, steps, verify
+from shared.operations import rereading, saga, steps, verify
 from shared.operations.saga import Outcome, StepActions, StepRun
 from shared.postgres.dsn import Dsn
-from tests.actors import TESTER
 from tests.integration.comparison import names, nothing_changes
 from tests.integration.conftest import Inline, RoleMaker
 from tests.integration.inline_fleet import NAME, InlineFleet, refused
@@ -205,11 +204,7 @@ def killed_after(fleet: InlineFleet, job_id: str, step: str) -> bool:
 
 
 def begun(fleet: InlineFleet, snapshot_id: str) -> str:
-    job_id = str(uuid.uuid4())
-    asked = verify.request(snapshot_id, prune_job_id=None)
-    new = NewJob(id=job_id, kind=JobKind.VERIFY, database=NAME, request=asked, idempotency_key=job_id)
-    requests.submit(fleet.fleet, new, by=TESTER)
-    return job_id
+    return fleet.submit(JobKind.VERIFY, verify.request(snapshot_id, prune_job_id=None)).id
 
 
 def test_a_proof_whose_worker_dies_after_any_step_is_made_and_leaves_nothing(
