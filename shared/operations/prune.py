@@ -61,6 +61,8 @@ def prune(run: StepRun) -> Outcome:
         log.warning("prune_stopped", why=stopped)
         return Outcome(result={"removed": [], "deleted_chunks": 0, "stopped": stopped})
     run.check()
+    # Nothing is even hidden while the signed list is not ours: until somebody has looked, all stays to be restored.
+    chain.write(run.fleet, name)
     with run.fenced() as tx:
         tx.snapshots.hide(remove)
     failpoints.reach("prune.hidden")

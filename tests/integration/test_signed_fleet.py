@@ -9,7 +9,8 @@ import pytest
 
 from shared.domain import cover
 from shared.domain.job import JobKind
-from shared.operations import requests, schedule
+from shared.domain.snapshot import SnapshotState
+from shared.operations import deleting, requests, schedule
 from shared.operations.rebuilding import What
 from shared.storage.base import Storage
 from shared.storage.encryption import PLAIN
@@ -24,6 +25,7 @@ from tests.integration.keyed_fleet import (
     checked,
     holding,
     rebuilt,
+    snapshot,
     taken,
 )
 from tests.integration.test_round_trip import fill, succeeded
@@ -170,6 +172,9 @@ def test_an_altered_list_is_found_covered_up_by_nobody_and_stops_retention(
     schedule.housekeeping(fleet.fleet)
     assert storage.get(f"{NAME}/chain.json") == altered
     assert checked(fleet).keys() == {"chain_damaged"}
+    deletion = deleting.request(ids[0], plan_id=deleting.plan(fleet.fleet, ids[0]).id)
+    refused(fleet.run(JobKind.PRUNE, deletion), "chain_damaged")
+    assert snapshot(fleet, ids[0]).state is SnapshotState.SEALED
     with fleet.fleet.catalog.transaction() as tx:
         tx.snapshots.hide([ids[0]])
     refused(fleet.run(JobKind.PRUNE, {"after": None}), "chain_damaged")
