@@ -147,8 +147,8 @@ def leftovers(world: World) -> dict[str, Any]:
         found["catalog locks"] = connection.execute(text(locks_there)).scalar_one()
     found["locks"] = [held for lane in Lane if (held := world.fleet.locks.holder(lock_of(NAME, lane)))]
     entries = [path.name for path in (world.folder / "tmp").iterdir()]
-    # The pools of real workers and beat have folders of their own there, jobs none.
-    found["files"] = [name for name in entries if not name.startswith(("pymp-", "snapfleet-beat-"))]
+    # The pools of real workers have folders of their own there, jobs none.
+    found["files"] = [name for name in entries if not name.startswith("pymp-")]
     found["tools"] = tools_running(world)
     uploads = world.s3_client().list_multipart_uploads(Bucket=world.seaweed.bucket)
     found["uploads"] = uploads.get("Uploads", [])
