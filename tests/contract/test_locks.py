@@ -17,7 +17,8 @@ from shared.errors import Unreachable
 from shared.locks.base import Locks, supersedes
 from shared.locks.memory import MemoryLocks
 from shared.locks.redis import PREFIX, RedisLocks
-from tests.contract.valkey import Valkey, lossy_wire, wait_until
+from tests.contract.valkey import Valkey, lossy_wire
+from tests.waiting import until
 
 LONG = timedelta(minutes=5)
 SHORT = timedelta(milliseconds=200)
@@ -70,7 +71,7 @@ def redis_locks(valkey_server: Valkey) -> Subject:
         """Let the server's own clock pass `span`: a lock taken last is the last to end."""
         hourglass = f"hourglass-{uuid4().hex}"
         locks.acquire(hourglass, token="sand:1", ttl=span)
-        wait_until(lambda: locks.holder(hourglass) is None, "the hourglass has run out")
+        until(lambda: locks.holder(hourglass) is None, "the hourglass has run out")
 
     return Subject(locks=locks, elapse=elapse)
 

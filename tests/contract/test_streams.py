@@ -17,7 +17,8 @@ from shared.errors import Unreachable
 from shared.streams.base import EVENTS, REQUESTS, Entry, Streams
 from shared.streams.memory import MemoryStreams
 from shared.streams.redis import RedisStreams
-from tests.contract.valkey import PASSWORD, Valkey, wait_until
+from tests.contract.valkey import PASSWORD, Valkey
+from tests.waiting import until
 
 AT_ONCE = timedelta(0)
 LONG = timedelta(minutes=5)
@@ -297,7 +298,7 @@ def test_a_server_that_is_away_is_unreachable_and_one_that_returns_remembers_who
             ask()
         assert caught.value.code == "redis_unreachable"
     own_valkey.start()
-    wait_until(lambda: answers(subject), "it answers")
+    until(lambda: answers(subject), "it answers")
     entry = subject.take_over()
     assert entry is not None
     assert entry.fields["event"] == b"2"

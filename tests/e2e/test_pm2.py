@@ -17,7 +17,8 @@ import pytest
 
 from embedded import ports
 from tests.e2e.processes import assert_all_leave
-from tests.e2e.site import Site, eventually
+from tests.e2e.site import Site
+from tests.waiting import until
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "pm2"
 PATIENCE_SECONDS = 120
@@ -100,14 +101,14 @@ def pm2(site: Site, tmp_path: Path, node: None) -> Generator[Pm2]:  # noqa: ARG0
 
 
 def test_pm2_keeps_the_fleet_running_and_stops_it_cleanly(pm2: Pm2) -> None:
-    eventually(lambda: pm2.online() == NAMES)
-    eventually(pm2.answers)
-    eventually(lambda: "ready" in pm2.said("worker-1"))
+    until(lambda: pm2.online() == NAMES)
+    until(pm2.answers)
+    until(lambda: "ready" in pm2.said("worker-1"))
 
     killed = pm2.processes()["snapfleet-worker-1"]["pid"]
     os.kill(killed, signal.SIGKILL)
-    eventually(lambda: pm2.processes()["snapfleet-worker-1"]["pid"] not in {killed, 0})
-    eventually(lambda: pm2.said("worker-1").count(" ready") >= 2)
+    until(lambda: pm2.processes()["snapfleet-worker-1"]["pid"] not in {killed, 0})
+    until(lambda: pm2.said("worker-1").count(" ready") >= 2)
     assert pm2.online() == NAMES
 
     pm2.npm("stop")

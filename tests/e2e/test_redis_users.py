@@ -22,7 +22,8 @@ from shared.domain.job import QUEUES
 from shared.streams.base import EVENTS, INGEST, REQUESTS
 from shared.streams.redis import RedisStreams
 from tests.contract.redis_users import GuardedValkey
-from tests.e2e.site import Site, eventually
+from tests.e2e.site import Site
+from tests.waiting import until
 
 PATIENCE = timedelta(seconds=60)
 
@@ -87,7 +88,7 @@ def test_everybody_does_his_work_with_the_rights_that_the_file_gives(site: Guard
     for entry in TIMETABLE.values():
         beat.send_task(entry["task"], **entry["options"])
     exporter = CeleryGauge(make_app(site.guarded.url_of("exporter")))
-    eventually(lambda: sum(exporter.read().waiting.values()) == 0)
+    until(lambda: sum(exporter.read().waiting.values()) == 0)
     assert set(exporter.read().takers) == set(QUEUES)
     assert exporter.read().workers == 1
     streams = RedisStreams.connect(site.guarded.url_of("exporter"))

@@ -40,13 +40,6 @@ class Stop(Exception):
     """The caller has lost its lease."""
 
 
-def until(true: Callable[[], object], *, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.01)
-
-
 def connect(dsn: Dsn) -> psycopg.Connection:
     return psycopg.connect(dsn.conninfo("test"), autocommit=True)
 

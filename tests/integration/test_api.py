@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 from shared.domain.job import JobState
 from tests.integration.api_world import Api, key, problem
 from tests.integration.inline_fleet import NAME, InlineFleet
+from tests.waiting import until
 
 DB = f"/v1/databases/{NAME}"
 UNKNOWN_JOB = "00000000-0000-4000-8000-000000000000"
@@ -205,19 +204,12 @@ def test_who_waits_for_a_snapshot_that_is_not_taken_is_told_why(
 
     with ThreadPoolExecutor() as threads:
         asked = threads.submit(ask)
-        eventually(lambda: bool(fleet.bell.rung))
+        until(lambda: bool(fleet.bell.rung))
         (job,) = http.get("/v1/jobs").json()["items"]
         http.post(f"/v1/jobs/{job['id']}/cancel")
         drive(fleet, asked)
     told = problem(asked.result(), 409, "snapshot_not_taken")
     assert told["job_id"] == job["id"]
-
-
-def eventually(look: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def drive(fleet: InlineFleet, asked: Future[httpx.Response]) -> None:
@@ -228,4 +220,4 @@ def drive(fleet: InlineFleet, asked: Future[httpx.Response]) -> None:
             fleet.to_its_end(job.id)
         return asked.done()
 
-    eventually(work)
+    until(work)

@@ -28,9 +28,9 @@ from tests.integration.dumping import (
     sessions,
     side,
     tools_for,
-    until,
     value,
 )
+from tests.waiting import until
 
 HOSTILE_NAMES = (
     "a b", '"', "'\\", "host=evil port=1", "--file=x", "-d", "postgresql://evil/x", "a\nb", "ü" * 31 + "x",

@@ -10,8 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,8 +30,8 @@ from embedded.process import Child
 from embedded.stack import Stack
 from embedded.valkey import Valkey
 from shared.errors import Busy, Unreachable
+from tests.waiting import until
 
-DEADLINE_SECONDS = 30
 CANARY = "a-secret-of-the-caller"
 ENDLESS = b"SELECT count(*) FROM generate_series(1, 1000000000000) g WHERE g < 0"
 HOLD = """
@@ -98,15 +97,6 @@ def processes_in(folder: Path) -> dict[int, Path]:
         if any(place.is_relative_to(folder) for place in places) and entry.name != str(os.getpid()):
             found[int(entry.name)] = entry
     return found
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def s3_client(environment: Mapping[str, str]) -> S3Client:
@@ -180,7 +170,7 @@ def test_killing_the_parent_leaves_no_process_alive_not_even_a_busy_backend(tmp_
         journal.pgconn.send_query(ENDLESS)
         assert {*held.pids.values(), journal.info.backend_pid} <= processes_in(tmp_path).keys()
         held.process.kill()
-        assert eventually(lambda: not processes_in(tmp_path)), processes_in(tmp_path)
+        until(lambda: not processes_in(tmp_path))
 
 
 def test_a_stack_starts_at_once_after_its_predecessor_was_killed(tmp_path: Path) -> None:
@@ -352,10 +342,10 @@ def test_stopping_ends_a_process_that_does_not_listen_with_all_it_started(tmp_pa
         folder=tmp_path,
         patience=timedelta(seconds=0.3),
     )
-    assert eventually(lambda: "listening" in (tmp_path / "log").read_text())
+    until(lambda: "listening" in (tmp_path / "log").read_text())
     deaf.stop()
     assert deaf.returncode == -signal.SIGKILL
-    assert eventually(lambda: not processes_in(tmp_path))
+    until(lambda: not processes_in(tmp_path))
 
 
 def test_a_process_cannot_be_started_by_a_thread_that_may_end_before_us(tmp_path: Path) -> None:

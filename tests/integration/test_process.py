@@ -14,6 +14,7 @@ from shared.errors import Refused
 from shared.postgres import credentials, process
 from shared.postgres.dsn import Dsn
 from shared.postgres.process import BARE, ToolFailed
+from tests.waiting import until
 
 NINE_MB = 9_000_000
 
@@ -24,13 +25,6 @@ class Stop(Exception):
 
 def python(code: str, *arguments: object) -> list[str]:
     return [sys.executable, "-Ic", f"import os, signal, sys, time\n{code}", *map(str, arguments)]
-
-
-def until(true: Callable[[], object], *, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.01)
 
 
 def runs(pid: int) -> bool:
