@@ -43,6 +43,7 @@ CAVEATS = (
     "Two workers against one are measured with a server on the same cores, which sets the limit.",
     "Starting the command line, about a second, is not in ours, nor is starting Python in theirs.",
     "There is no warm copy yet: warm_restore_seconds is not measured.",
+    "pg_dump -Fd -j2 compresses with zstd at 1 where it was built with it, and else with gzip at 1.",
     "pgcopydb keeps no copy, it clones a server to another one: left out.",
 )
 
@@ -72,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     site.drop(BENCH)
                 if major == max(chosen):
                     queue, grown = beside(site, size, options.only)
+    if load > 1:
+        notes.append(busy(load, os.getloadavg()[0]))
     results = Results(
         about=about(options.size, size, sizes, load, time.monotonic() - began),
         figures=figures,
@@ -96,6 +99,14 @@ def beside(
     if only in {None, "growth"}:
         grown = growth.by_size(site, size), growth.by_tables(site, size)
     return queue, grown
+
+
+def busy(before: float, after: float) -> str:
+    return (
+        f"Others were at work on this machine: the load was {before:.1f} before the first measurement and {after:.1f}"
+        " after the last one. What gains by running side by side gains little there, and single rounds differ by a"
+        " factor of two: run it again on a machine of one's own before these figures are quoted."
+    )
 
 
 def say(figure: Figure) -> None:
