@@ -105,10 +105,11 @@ class Watch:
             places[each.job_id] = min(places.get(each.job_id, each.after), each.after)
         try:
             heard = await run_in_threadpool(self._look, places)
-        except (
-            SnapfleetError
-        ) as exc:  # its clients hear that nothing is new, and the next look may find it back
+        except SnapfleetError as exc:  # nothing new is heard, and the next look may find it back
             log.warning("watch_waits", code=exc.code)
+            return
+        except Exception:  # one bad look must not leave all followers without another
+            log.exception("watch_failed")
             return
         for each in listening:
             if each.job_id in heard:

@@ -119,3 +119,21 @@ def test_what_somebody_does_not_take_is_not_looked_for_again() -> None:
             assert await heard(slow) == list(EVENTS)
 
     run(scene)
+
+
+def test_a_look_that_fails_in_an_unforeseen_way_is_not_the_last_one() -> None:
+    async def scene() -> None:
+        look = Look()
+        look.may_end.release(1)
+        failed: list[bool] = []
+
+        def look_twice(places: Mapping[str, int]) -> Mapping[str, Heard]:
+            if not failed:
+                failed.append(True)
+                raise ZeroDivisionError
+            return look(places)
+
+        with Watch(look_twice, every=timedelta(0)).subscribed(ONE, after=0) as follower:
+            assert await heard(follower) == list(EVENTS)
+
+    asyncio.run(scene())
