@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from embedded import ports
 from shared.storage import s3
 from shared.storage.s3 import S3Storage
 
@@ -101,25 +101,16 @@ def rclone(folder: Path) -> Generator[S3Server]:
         yield server
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that were free together a moment ago."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 @contextmanager
 def _running(
     name: str, folder: Path, argv: Callable[[Sequence[int]], list[str | Path]], *, port_count: int = 1
 ) -> Generator[S3Server]:
-    ports = free_ports(port_count)
-    server = S3Server(name=name, port=ports[0])
+    held = ports.free(port_count)
+    server = S3Server(name=name, port=held[0])
     log_path = folder / "log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            argv(ports),
+            argv(held),
             stdout=log,
             stderr=subprocess.STDOUT,
             env={"HOME": str(folder), "GOMEMLIMIT": "400MiB"},

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
+from embedded import ports
 from shared.errors import Damaged, NotFound, Refused, Unreachable
 from shared.storage import s3
 from shared.storage.folder import FolderStorage
@@ -40,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def unreachable() -> S3Storage:
     """A bucket on a port where nobody listens."""
-    (port,) = s3_servers.free_ports(1)
+    (port,) = ports.free(1)
     return s3.connect(
         bucket=BUCKET,
         endpoint_url=f"http://127.0.0.1:{port}",
