@@ -18,10 +18,11 @@ from shared.broker.app import KEY_PREFIX, make_app
 from shared.broker.doorbell import hand_task, step_task
 from shared.domain.job import QUEUES, JobKind, JobState
 from tests.faults.case import Case
+from tests.faults.pids import pid_of
 from tests.faults.promises import assert_world
 from tests.faults.scenes import SCENES, Scene, ask_snapshot
 from tests.faults.sleepers import assert_unchanged, lasting
-from tests.faults.world import World, new_key, pid_of
+from tests.faults.world import World, new_key
 
 SIGNALS: Mapping[str, tuple[str, Mapping[JobKind, tuple[str, ...]]]] = {
     "SIGKILL to a real pool's process": (

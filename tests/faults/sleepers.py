@@ -13,9 +13,10 @@ from tests.faults import points
 from tests.faults.actors import Actor
 from tests.faults.boundaries import SAFEGUARD
 from tests.faults.case import Case
+from tests.faults.pids import stopped
 from tests.faults.points import Passed
 from tests.faults.scenes import SCENES
-from tests.faults.world import NAME, World, stopped
+from tests.faults.world import NAME, World
 
 SHORT = timedelta(seconds=2.5)
 AT_ONCE = 2

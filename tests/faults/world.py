@@ -47,6 +47,7 @@ from shared.storage import s3
 from shared.storage.repository import Repository
 from tests.faults.actors import Cast
 from tests.faults.crew import Crew
+from tests.faults.pids import is_gone, pid_of
 from tests.faults.shop import Content, Shop
 from tests.faults.wire import Wires
 
@@ -390,21 +391,3 @@ class World:
 
 def new_key() -> str:
     return str(uuid.uuid4())
-
-
-def stopped(pid: int) -> bool:
-    """Whether a process stands still."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
-def pid_of(owner: str) -> int:
-    """The process behind the owner of a lease: `<where>:<process>:<claim>`."""
-    return int(owner.split(":")[-2])
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process is dead, waited for or not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
