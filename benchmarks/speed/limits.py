@@ -11,7 +11,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from pathlib import Path
 import asyncpg
 import psycopg
 
-from benchmarks.speed.measure import Cost, own
+from benchmarks.speed.measure import Cost, apart, own
 from shared.storage import s3
 
 PAGES = 8192
@@ -52,18 +51,7 @@ class Limit:
 
 
 def run(limit: Limit, *, environment: Mapping[str, str]) -> Cost:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed.limits"],
-        input=json.dumps(asdict(limit)),
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{limit.what}: {done.stderr.strip()[-500:]}")
-    return Cost(**json.loads(done.stdout))
+    return apart("benchmarks.speed.limits", asdict(limit), what=limit.what, environment=environment)
 
 
 def copy_out(limit: Limit) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,22 @@ class Cost:
     cpu: float
     rss_mb: float
     bytes: int = 0
+
+
+def apart(module: str, asked: object, *, what: str, environment: Mapping[str, str]) -> Cost:
+    """What a module's `main` costs in a process of its own. RuntimeError with its last words where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        input=json.dumps(asked),
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{what}: {done.stderr.strip()[-500:]}")
+    return Cost(**json.loads(done.stdout))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
-from benchmarks.speed.measure import Cost, own
+from benchmarks.speed.measure import Cost, apart, own
 
 TRANSFER = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=2)
 
@@ -41,19 +41,7 @@ class Asked:
 
 
 def run(asked: Asked, *, environment: Mapping[str, str]) -> Cost:
-    """In a process of its own. RuntimeError with its last words where it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed.rivals"],
-        input=json.dumps(asdict(asked)),
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{asked.way}: {done.stderr.strip()[-500:]}")
-    return Cost(**json.loads(done.stdout))
+    return apart("benchmarks.speed.rivals", asdict(asked), what=asked.way, environment=environment)
 
 
 def dump_streamed(asked: Asked) -> int:
