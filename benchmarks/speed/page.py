@@ -27,18 +27,9 @@ def page(results: Results) -> str:
     lines = ["# Speed", "", *facts(results), "", "## Ratios", "", *ratios(results)]
     for major in results.majors:
         lines += ["", f"## PostgreSQL {major}", "", *table(results, major), "", f"![](full-{major}.svg)"]
-    lines += [
-        "",
-        "## The queue",
-        "",
-        *queue(results),
-        "",
-        "## Growth",
-        "",
-        *growth(results),
-        "",
-        "![](growth.svg)",
-    ]
+    lines += ["", "## The queue", "", *queue(results)]
+    if results.by_size:
+        lines += ["", "## Growth", "", *growth(results), "", "![](growth.svg)"]
     return "\n".join([*lines, "", "## What to know about these figures", "", *bullets(results.caveats), ""])
 
 
