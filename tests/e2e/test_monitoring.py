@@ -53,7 +53,11 @@ def watched(
 def test_every_query_of_the_dashboard_has_an_answer(watched: Watched) -> None:
     watched.until(lambda: watched.query("snapfleet_parts_total > 0"), "the first parts to be scraped")
     watched.say("update item set pad = pad || 'x' where i % 50 = 0")
-    watched.take()
+    renewals = "sum(snapfleet_lease_renewal_seconds_count)"
+    with watched.locked("item"):  # a copy that has to wait renews its lease
+        waiting = watched.begin()
+        watched.until(lambda: any(value > 0 for _, value in watched.query(renewals)), "a renewal")
+    watched.ended(waiting)
     asked = {
         (panel.title, query.expr): query.expr.replace("$__rate_interval", "1m").replace("$database", ".*")
         for row in dashboard.ROWS

@@ -11,7 +11,8 @@ import sys
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,6 +113,13 @@ class Watched:
     def say(self, statement: str) -> None:
         with psycopg.connect(self.environment["SHOP_URL"]) as session:
             session.execute(statement.encode())
+
+    @contextmanager
+    def locked(self, table: str) -> Generator[None]:
+        """Inside it nobody else reads this table."""
+        with psycopg.connect(self.environment["SHOP_URL"]) as session:
+            session.execute(f"lock table {table} in access exclusive mode".encode())
+            yield
 
     # Processes
 

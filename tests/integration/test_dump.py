@@ -205,7 +205,7 @@ def test_a_stopped_restore_leaves_no_backend(postgres: Postgres, database: Maker
             restored(
                 tools_for(postgres), target, archive, sections=["data"], name="stopped", while_running=stop
             )
-        until(lambda: sessions(admin, "stopped") == 0, seconds=5)
+        until(lambda: sessions(admin, "stopped") == 0, seconds=20)
 
 
 OURS = """

@@ -126,7 +126,9 @@ def test_after_a_rotation_each_snapshot_needs_its_own_key(url: str, inline: Inli
     fleet = holding(inline(url, storage=storage), encrypting(FLEETS))
     old, before = taken(fleet), chunks(fleet)
     again = succeeded(fleet.snapshot())
-    assert len(chunks(fleet) - before) == 1, "within a key only the archive's head is new"
+    assert len(chunks(fleet) - before) <= 1, (
+        "within a key at most the archive's head, which has the time, is new"
+    )
     before = chunks(fleet)
     holding(fleet, encrypting(OTHER))
     new = taken(fleet)

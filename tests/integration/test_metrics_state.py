@@ -218,7 +218,8 @@ def test_a_source_that_is_away_takes_its_series_along_and_no_others(
     with pytest.raises(Unreachable):
         nowhere.read()
     seen = Exported(site, gauge=nowhere, folder=tmp_path)
-    assert (seen("source_up", "redis"), seen("source_errors_total", "redis")) == (0, 1)
+    assert seen("source_up", "redis") == 0
+    assert (seen("source_errors_total", "redis") or 0) >= 1
     assert seen("source_success_timestamp_seconds", "redis") is None
     assert not [key for key in seen.series if key[0].startswith("queue_")]
     assert seen("snapshot_age_seconds", NAME, "sealed") is not None

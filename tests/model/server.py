@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shared.errors import Refused
+from shared.errors import NotFound, Refused
 from tests.model.fuse import Fuse
 
 LIVE = "live"
@@ -75,7 +75,9 @@ class Server:
         self._fuse.burn(Refused)
         live = self.oid_of(LIVE)
         if live != incoming_oid:
-            incoming = self.databases[incoming_oid]
+            incoming = self.databases.get(incoming_oid)
+            if incoming is None:
+                raise NotFound("the database to be swapped in is gone", code="database_missing")
             taken = self.oid_of(parked_name)
             assert taken in {None, incoming_oid}, f"{parked_name} is another's"
             if live is not None:

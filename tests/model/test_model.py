@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 import psycopg
 import pytest
 import structlog
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import create_engine
 
@@ -56,18 +56,23 @@ def drop(*_: object) -> dict[str, object]:
 @pytest.mark.timeout(900)  # a machine that others use as well may take ten times as long
 @pytest.mark.parametrize("stories", range(PARTS))
 def test_no_order_of_events_breaks_an_invariant(ours: Catalog, stories: int) -> None:
-    @seed(stories)
-    class OnThisCatalog(Machine):
-        def __init__(self) -> None:
-            super().__init__(ours)
+    # Each by itself: what may come next depends on a server and a clock, so that two that began alike
+    # need not go on alike. The first of the two that are asked for is always the shortest possible.
+    for story in range(stories * STORIES // PARTS, (stories + 1) * STORIES // PARTS):
 
-    run_state_machine_as_test(
-        OnThisCatalog,
-        settings=settings(
-            max_examples=STORIES // PARTS,
-            stateful_step_count=30,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+        @seed(story)
+        class OnThisCatalog(Machine):
+            def __init__(self) -> None:
+                super().__init__(ours)
+
+        run_state_machine_as_test(
+            OnThisCatalog,
+            settings=settings(
+                max_examples=2,
+                stateful_step_count=30,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
