@@ -114,9 +114,8 @@ def test_a_prune_that_is_waited_for_says_what_went(site: Site) -> None:
 
 def test_a_snapshot_is_deleted_as_it_was_planned_and_the_newest_one_is_not(site: Site) -> None:
     older = str(site.take()["result"]["snapshot_id"])
-    site.take()
-    site.settled()  # the newest verified one stays, and the proofs of both are made after they are taken
-    newer = site.done("snapshot", "list", "--json").json[0]["id"]
+    newer = str(site.take()["result"]["snapshot_id"])
+    site.done("snapshot", "verify", newer, "--wait")
     plan = site.done("snapshot", "delete", older, "--plan", "--json").json
     assert (plan["snapshot"]["id"], plan["obstacle"]) == (older, None)
     assert site.run("snapshot", "delete", older).status == 3

@@ -143,7 +143,7 @@ def test_a_live_database_that_cannot_be_read_says_how_to_do_without(
         admin.execute("alter table public.small owner to postgres")
         admin.execute("revoke all on public.small from public")
     with nothing_changes(postgres, name):
-        refused(fleet.restore(safeguard=True), "insufficient_rights", "no safety snapshot", "small")
+        refused(fleet.restore(safeguard=True), "no_safeguard", "no safety snapshot", "small")
     assert safeguards(fleet) in ([], [SnapshotState.FAILED])
     job = fleet.restore(safeguard=True)
     assert job.error is not None

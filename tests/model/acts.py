@@ -354,8 +354,11 @@ class Acts:
             return
         parked = undo.parked_by(run)
         self.exchange_parked(parked.parked_name, incoming_oid=noted["live_oid"])
-        with run.fleet.catalog.transaction() as tx:
-            undo.park(tx, run, parked, oid=noted["incoming_oid"])
+        with run.fenced() as tx:
+            if self.server.oid_of(parked.parked_name) is None:  # that it was gone is what the undo failed of
+                tx.parked.dropped(parked.job_id)
+            else:
+                undo.park(tx, run, parked, oid=noted["incoming_oid"])
 
     def exchange_parked(self, parked_name: str, *, incoming_oid: int) -> None:
         spare = f"{parked_name}_back"
