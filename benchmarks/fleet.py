@@ -25,9 +25,7 @@ from embedded.stack import Stack
 from shared import logs
 from shared.catalog.migration import migrate
 from shared.domain.access import Actor
-from shared.domain.ids import new_snapshot_id
 from shared.domain.job import JobKind, JobState, NewJob
-from shared.domain.snapshot import Reason
 from shared.operations import following, requests
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
@@ -131,13 +129,7 @@ def wait_until_ready(workers: Iterable[Child]) -> None:
 
 
 def snapshot(fleet: Fleet) -> Measured:
-    request = requests.snapshot_request(
-        snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-        prune_job_id=str(uuid.uuid4()),
-        verify_job_id=str(uuid.uuid4()),
-        reason=Reason.MANUAL,
-        labels={},
-    )
+    request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
     return run(fleet, JobKind.SNAPSHOT, request)
 
 

@@ -14,10 +14,9 @@ from cli.exits import Usage
 from cli.fleet import opened
 from cli.identity import me
 from cli.options import AnyDatabase, DatabaseArgument, Json, Key, SnapshotArgument, Wait
-from shared.domain.ids import new_snapshot_id
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import VerifyPolicy
-from shared.domain.snapshot import Reason, Snapshot
+from shared.domain.snapshot import Snapshot
 from shared.operations import preview, reports, requests, suspecting
 from shared.operations.fleet import Fleet
 from shared.operations.reports import SnapshotReport
@@ -63,11 +62,9 @@ def submit(
     fleet: Fleet, name: str, labels: dict[str, str], idempotency_key: str | None, *, prove: bool
 ) -> Accepted:
     preview.check_source(fleet, name)
-    request = requests.snapshot_request(
-        snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-        prune_job_id=str(uuid.uuid4()),
-        verify_job_id=str(uuid.uuid4()),
-        reason=Reason.MANUAL,
+    request = requests.manual_snapshot_request(
+        now=datetime.now(UTC),
+        new_uuid=uuid.uuid4,
         labels=labels,
         verify=VerifyPolicy.ALWAYS if prove else None,
     )

@@ -22,7 +22,6 @@ from shared.domain.access import Actor
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
-from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
 from shared.operations import following, requests
 from shared.operations.fleet import Fleet
@@ -76,13 +75,8 @@ class Story:
 
     def take_snapshot(self, title: str, database: str, *, verify: VerifyPolicy) -> Done:
         with self._screen.phase(title) as phase:
-            request = requests.snapshot_request(
-                snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-                prune_job_id=str(uuid.uuid4()),
-                verify_job_id=str(uuid.uuid4()),
-                reason=Reason.MANUAL,
-                labels={},
-                verify=verify,
+            request = requests.manual_snapshot_request(
+                now=datetime.now(UTC), new_uuid=uuid.uuid4, verify=verify
             )
             done = self._finished(phase, JobKind.SNAPSHOT, database, request)
             read, new = (decimal(done.figure(name)) for name in ("raw_bytes", "new_bytes"))

@@ -11,10 +11,8 @@ from benchmarks.speed.measure import Cost, Trees
 from embedded.process import Child
 from shared.domain import table_names
 from shared.domain.access import Actor
-from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import Digests
-from shared.domain.snapshot import Reason
 from shared.operations import following, requests, tables, verify
 from shared.operations.fleet import Fleet
 
@@ -66,13 +64,7 @@ class Ours:
         return cost
 
     def submit_snapshot(self, name: str) -> str:
-        request = requests.snapshot_request(
-            snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-            prune_job_id=str(uuid.uuid4()),
-            verify_job_id=str(uuid.uuid4()),
-            reason=Reason.MANUAL,
-            labels={},
-        )
+        request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
         return self.submit(JobKind.SNAPSHOT, name, request)
 
     def submit(self, kind: JobKind, name: str, request: Mapping[str, object]) -> str:

@@ -5,13 +5,16 @@ A request with an idempotency key that was seen before answers with the job that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from uuid import UUID
 
 from shared.catalog.catalog import Transaction
 from shared.catalog.parked import Parked
 from shared.domain.access import Actor
+from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
@@ -109,6 +112,24 @@ def snapshot_request(
         "reason": str(reason),
         "labels": dict(labels),
     }
+
+
+def manual_snapshot_request(
+    *,
+    now: datetime,
+    new_uuid: Callable[[], UUID],
+    labels: Mapping[str, str] = MappingProxyType({}),
+    verify: VerifyPolicy | None = None,
+) -> dict[str, object]:
+    """The same for whoever asks by hand: every id in it is made of `now` and `new_uuid`."""
+    return snapshot_request(
+        snapshot_id=new_snapshot_id(now, new_uuid()),
+        prune_job_id=str(new_uuid()),
+        verify_job_id=str(new_uuid()),
+        reason=Reason.MANUAL,
+        labels=labels,
+        verify=verify,
+    )
 
 
 def restore_request(

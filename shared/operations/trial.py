@@ -24,7 +24,7 @@ from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import Every
-from shared.domain.snapshot import Reason, SnapshotState
+from shared.domain.snapshot import SnapshotState
 from shared.errors import Damaged, SnapfleetError
 from shared.locks.memory import MemoryLocks
 from shared.operations import deleting, requests, saga, source, steps, verify
@@ -163,13 +163,7 @@ def inside(app: Dsn) -> Generator[Session]:
 
 
 def taking() -> dict[str, object]:
-    return requests.snapshot_request(
-        snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-        prune_job_id=str(uuid.uuid4()),
-        verify_job_id=str(uuid.uuid4()),
-        reason=Reason.MANUAL,
-        labels={},
-    )
+    return requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
 
 
 def timed(

@@ -28,9 +28,7 @@ from embedded.process import Child
 from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
 from shared.catalog.migration import migrate
-from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, NewJob
-from shared.domain.snapshot import Reason
 from shared.operations import dispatch, requests
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
@@ -199,13 +197,7 @@ class RealFleet:
     # Jobs
 
     def take(self) -> str:
-        request = requests.snapshot_request(
-            snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-            prune_job_id=str(uuid.uuid4()),
-            verify_job_id=str(uuid.uuid4()),
-            reason=Reason.MANUAL,
-            labels={},
-        )
+        request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
         return self._submit(JobKind.SNAPSHOT, request)
 
     def restore(self, *, to: str | None = None, snapshot_id: str | None = None) -> str:

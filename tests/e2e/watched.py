@@ -30,9 +30,7 @@ from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
 from shared.catalog.migration import migrate
 from shared.domain.access import Actor
-from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, NewJob
-from shared.domain.snapshot import Reason
 from shared.operations import dispatch, requests
 from shared.operations.composition import compose
 from shared.settings import Settings
@@ -167,13 +165,7 @@ class Watched:
 
     def begin(self) -> str:
         job_id = str(uuid.uuid4())
-        request = requests.snapshot_request(
-            snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-            prune_job_id=str(uuid.uuid4()),
-            verify_job_id=str(uuid.uuid4()),
-            reason=Reason.MANUAL,
-            labels={},
-        )
+        request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
         new = NewJob(id=job_id, kind=JobKind.SNAPSHOT, database=NAME, request=request, idempotency_key=job_id)
         requests.submit(self.fleet, new, by=Actor(name="test", origin="test"))
         return job_id

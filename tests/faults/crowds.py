@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,7 +13,6 @@ from typing import Any
 from sqlalchemy import text
 
 from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob
-from shared.domain.snapshot import Reason
 from shared.errors import SnapfleetError
 from shared.operations import dispatch, requests, schedule
 from shared.operations.fleet import Fleet
@@ -170,13 +170,7 @@ def same_key(world: World) -> None:
     before = {snapshot.id for snapshot in world.sealed()}
 
     def ask(fleet: Fleet) -> None:
-        request = requests.snapshot_request(
-            snapshot_id=snapshot_id_at(datetime.now(UTC)),
-            prune_job_id=new_id(),
-            verify_job_id=new_id(),
-            reason=Reason.MANUAL,
-            labels={},
-        )
+        request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
         new = NewJob(id=new_key(), kind=JobKind.SNAPSHOT, database=NAME, request=request, idempotency_key=key)
         barrier.wait(30)
         requests.submit(fleet, new, by=TESTER)

@@ -61,13 +61,7 @@ def submit(world: World, kind: JobKind, request: Mapping[str, Any], *, key: str 
 
 
 def ask_snapshot(world: World) -> str:
-    request = requests.snapshot_request(
-        snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-        prune_job_id=new_key(),
-        verify_job_id=new_key(),
-        reason=Reason.MANUAL,
-        labels={},
-    )
+    request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
     return submit(world, JobKind.SNAPSHOT, request)
 
 

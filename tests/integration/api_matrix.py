@@ -26,7 +26,6 @@ from shared.domain import tokens
 from shared.domain.access import Role
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState
-from shared.domain.snapshot import Reason
 from shared.operations import access, check, following, requests
 from shared.operations.health import Readiness
 from tests.actors import TESTER
@@ -152,13 +151,7 @@ class World:
 
 def finished(inline: InlineFleet, name: str) -> Job:
     """A snapshot that is taken, of either database."""
-    request = requests.snapshot_request(
-        snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-        prune_job_id=str(uuid.uuid4()),
-        verify_job_id=str(uuid.uuid4()),
-        reason=Reason.MANUAL,
-        labels={},
-    )
+    request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
     job = inline.to_its_end(inline.submit(JobKind.SNAPSHOT, request, database=name).id)
     assert job.state is JobState.SUCCEEDED, job.error
     return job

@@ -27,7 +27,7 @@ from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests, VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.schedule import Every
-from shared.domain.snapshot import Reason, Snapshot
+from shared.domain.snapshot import Snapshot
 from shared.locks.memory import MemoryLocks
 from shared.operations import dispatch, requests, saga, side, steps, verify
 from shared.operations.fleet import Fleet
@@ -84,13 +84,7 @@ class InlineFleet:
         self.configure(databases={NAME: replace(self.fleet.database(NAME), url=url)})
 
     def snapshot(self) -> Job:
-        request = requests.snapshot_request(
-            snapshot_id=new_snapshot_id(datetime.now(UTC), uuid.uuid4()),
-            prune_job_id=str(uuid.uuid4()),
-            verify_job_id=str(uuid.uuid4()),
-            reason=Reason.MANUAL,
-            labels={},
-        )
+        request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
         return self.run(JobKind.SNAPSHOT, request)
 
     def restore(
