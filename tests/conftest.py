@@ -8,6 +8,7 @@ by another. Killing pytest kills the servers, whatever the signal.
 from __future__ import annotations
 
 import itertools
+import logging
 import shutil
 import signal
 import uuid
@@ -20,6 +21,7 @@ import hypothesis
 import psycopg
 import pytest
 import redis
+import structlog
 from psycopg import sql
 
 from embedded import binaries
@@ -75,6 +77,17 @@ def spread(items: list[pytest.Item]) -> list[pytest.Item]:
     rest = iter(middle)
     begun = [file for first in reversed(long) for file in (first, *itertools.islice(rest, 2))]
     return [item for file in (*begun, *rest, *short) for item in files[file]]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Generator[None]:
+    """A command that a test calls in this process sets up the logs of the process: not those of the next test."""
+    config, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**config)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

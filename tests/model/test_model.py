@@ -40,12 +40,9 @@ def ours(database: Callable[..., str]) -> Generator[Catalog]:
 
 
 @pytest.fixture
-def quiet() -> Generator[None]:
+def quiet() -> None:
     """Thousands of steps fail here as they should; to tell of each costs more than the steps."""
-    before = structlog.get_config()
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[drop])
-    yield
-    structlog.configure(**before)
 
 
 def drop(*_: object) -> dict[str, object]:
