@@ -25,10 +25,11 @@ from shared.domain.ids import new_snapshot_id
 from shared.errors import Misconfigured, SnapfleetError, Unreachable
 from shared.metrics.collector import registry_of
 from shared.metrics.exposition import CollectorRegistry
-from shared.operations import access, following
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
-from shared.operations.health import Readiness
+from shared.operations.health.readiness import Readiness
+from shared.operations.jobs import following
+from shared.operations.trust import access
 from shared.settings import Settings
 from shared.settings.serving import ApiSettings
 from shared.streams.redis import RedisStreams

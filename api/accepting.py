@@ -10,8 +10,8 @@ from fastapi import Response
 from api import shapes
 from api.idempotency import Asked
 from shared.domain.job import Job, JobKind, NewJob
-from shared.operations import requests
-from shared.operations.requests import Accepted
+from shared.operations.jobs import requests
+from shared.operations.jobs.requests import Accepted
 
 RESPONSES: dict[int | str, dict[str, object]] = {
     202: {

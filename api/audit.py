@@ -12,7 +12,7 @@ from api.paging import Before, Limit
 from api.permissions import Administrator
 from api.shapes import Moment, Shape
 from shared.domain.audit import Entry as Written
-from shared.operations import auditing
+from shared.operations.trust import auditing
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 

@@ -14,7 +14,7 @@ from api.watching import Watch
 from shared.domain.access import Principal
 from shared.metrics.exposition import CollectorRegistry
 from shared.operations.fleet import Fleet
-from shared.operations.health import Readiness
+from shared.operations.health.readiness import Readiness
 
 
 class Authenticator(Protocol):

@@ -8,7 +8,7 @@ from api import answers
 from api.permissions import Reader
 from api.places import DatabasePath
 from api.shapes import Database, Databases
-from shared.operations import reports
+from shared.operations.health import reports
 
 router = APIRouter(prefix="/v1/databases", tags=["databases"])
 

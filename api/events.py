@@ -25,8 +25,8 @@ from api.places import JobPath
 from api.shapes import Job
 from api.watching import Subscription
 from shared.domain import envelope
-from shared.operations import following
-from shared.operations.following import Heard, Progress
+from shared.operations.jobs import following
+from shared.operations.jobs.following import Heard, Progress
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

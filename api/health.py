@@ -14,8 +14,8 @@ from api import answers, context
 from api.permissions import PUBLIC, Reader
 from api.shapes import DatabaseName, Moment, Shape, SnapshotId
 from shared.domain.freshness import Deadline as Due
-from shared.operations import health
-from shared.operations.health import BackupState, Check
+from shared.operations.health import readiness
+from shared.operations.health.readiness import BackupState, Check
 
 router = APIRouter(tags=["health"])
 
@@ -126,7 +126,7 @@ async def is_ready(request: Request) -> Response:
 )
 def are_backups_well(request: Request, caller: Reader) -> Response:
     """Whether each database has a snapshot, and a proof, as new as its schedule wants it."""
-    states = [each for each in health.backups(caller.here.fleet) if caller.reaches(each.name)]
+    states = [each for each in readiness.backups(caller.here.fleet) if caller.reaches(each.name)]
     answer = Backups(ok=all(each.ok for each in states), databases=[Backup.of(each) for each in states])
     return answers.found(request, answer, status=status(answer.ok))
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from api.permissions import Caller
 from shared.domain.job import JobKind
-from shared.operations import requests
-from shared.operations.requests import Accepted
+from shared.operations.jobs import requests
+from shared.operations.jobs.requests import Accepted
 
 IdempotencyKey = Annotated[
     str,

@@ -17,7 +17,8 @@ from api.shapes import JobDetail, JobLine, JobPage
 from shared.catalog.pages import JobPlace
 from shared.domain.access import Role
 from shared.domain.job import JobKind, JobState
-from shared.operations import reports, requests
+from shared.operations.health import reports
+from shared.operations.jobs import requests
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.shapes import Bytes, DatabaseName, Error, LiveJob, Moment, Shape, Snapshot, SnapshotId
 from shared.domain import deletion, retention
-from shared.operations import preview
+from shared.operations.databases import preview
 
 PLAN_ID = Field(
     description="Ask for it by this id: it is done only if all is as it was seen. Null where refused."

@@ -16,8 +16,9 @@ from api.problems import Malformed
 from api.shapes import Accepted
 from shared.domain.job import JobKind
 from shared.errors import Refused
-from shared.operations import preview, requests
-from shared.operations.preview import Intent
+from shared.operations.databases import preview
+from shared.operations.databases.preview import Intent
+from shared.operations.jobs import requests
 
 router = APIRouter(prefix="/v1", tags=["restores"])
 NEWEST = PlanRestore()

@@ -14,7 +14,7 @@ from shared.domain import job as jobs
 from shared.domain import snapshot as snapshots
 from shared.domain.job import JobKind, JobState, StepState
 from shared.domain.snapshot import Reason, SnapshotState
-from shared.operations.reports import DatabaseReport, JobReport, SnapshotReport
+from shared.operations.health.reports import DatabaseReport, JobReport, SnapshotReport
 
 Moment = Annotated[
     datetime, AfterValidator(lambda given: given.astimezone(UTC)), Field(examples=["2026-11-22T19:55:00Z"])

@@ -22,9 +22,13 @@ from shared.domain.job import JobKind
 from shared.domain.manifest import encode
 from shared.domain.proof import Digests, VerifyPolicy
 from shared.domain.snapshot import Reason, SnapshotState
-from shared.operations import deleting, reports, requests, side, suspecting
-from shared.operations import verify as verifying
-from shared.operations.requests import Accepted as Taken
+from shared.operations.databases import side
+from shared.operations.health import reports
+from shared.operations.jobs import requests
+from shared.operations.jobs.requests import Accepted as Taken
+from shared.operations.proofs import verify as verifying
+from shared.operations.snapshots import suspecting
+from shared.operations.upkeep import deleting
 
 router = APIRouter(prefix="/v1", tags=["snapshots"])
 AS_ASKED_FOR = TakeSnapshot()

@@ -16,9 +16,9 @@ from api.restores import refuse_other_name
 from api.shapes import Accepted
 from shared.domain.job import JobKind
 from shared.errors import Refused
-from shared.operations import check as checking
-from shared.operations import deleting
-from shared.operations import prune as pruning
+from shared.operations.upkeep import check as checking
+from shared.operations.upkeep import deleting
+from shared.operations.upkeep import prune as pruning
 
 router = APIRouter(prefix="/v1/databases/{name}", tags=["upkeep"])
 ALL_OF_IT = Check()

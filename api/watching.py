@@ -18,7 +18,7 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from shared.errors import Busy, SnapfleetError
-from shared.operations.following import Heard
+from shared.operations.jobs.following import Heard
 
 log = structlog.get_logger(__name__)
 

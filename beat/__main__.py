@@ -14,8 +14,8 @@ from shared.broker.app import make_app
 from shared.broker.timetable import TIMETABLE
 from shared.errors import SnapfleetError
 from shared.heartbeat import Heartbeat
-from shared.operations import starting
 from shared.operations.composition import compose
+from shared.operations.health import starting
 from shared.settings import Settings
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

@@ -24,8 +24,9 @@ from embedded.postgres import Postgres
 from shared import logs
 from shared.domain.access import Actor
 from shared.domain.job import JobKind, NewJob
-from shared.operations import auditing, requests
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import requests
+from shared.operations.trust import auditing
 from shared.storage.memory import MemoryStorage
 from tests.integration.inline_fleet import NAME, InlineFleet
 

@@ -30,7 +30,7 @@ from embedded.postgres import Postgres
 from shared import logs
 from shared.domain.job import JobKind, JobState
 from shared.errors import SnapfleetError
-from shared.operations import requests
+from shared.operations.jobs import requests
 from tests.actors import TESTER
 from tests.conftest import FAST
 from tests.e2e.fleet import LEASE_SECONDS, RealFleet

@@ -23,7 +23,7 @@ from statistics import median
 
 from shared.domain.keys import Keys
 from shared.domain.manifest import Chunk
-from shared.operations.chunking import CHUNK_BYTES
+from shared.operations.snapshots.chunking import CHUNK_BYTES
 from shared.storage.base import Storage
 from shared.storage.encryption import Encryption, new_identity
 from shared.storage.folder import FolderStorage

@@ -26,9 +26,9 @@ from shared import logs
 from shared.catalog.migration import migrate
 from shared.domain.access import Actor
 from shared.domain.job import JobKind, JobState, NewJob
-from shared.operations import following, requests
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import following, requests
 from shared.settings import Settings
 
 READY_SECONDS = 60

@@ -20,12 +20,12 @@ from shared.domain.ids import new_snapshot_id
 from shared.errors import SnapfleetError
 from shared.heartbeat import Heartbeat
 from shared.notices.apprise import AppriseSender
-from shared.operations import starting
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
-from shared.operations.intake import Desk
-from shared.operations.notifying import Notifier
-from shared.operations.relaying import Relay
+from shared.operations.health import starting
+from shared.operations.messages.intake import Desk
+from shared.operations.messages.notifying import Notifier
+from shared.operations.messages.relaying import Relay
 from shared.settings import Settings
 from shared.streams.redis import RedisStreams
 

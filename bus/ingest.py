@@ -22,8 +22,9 @@ from bus import requests
 from shared.catalog.inbox import Received
 from shared.domain.events import Cause, Request
 from shared.errors import Permanent, Refused, SnapfleetError, Unreachable
-from shared.operations import dead_letters, dispatch
-from shared.operations.intake import Answer, Desk, Refusal
+from shared.operations.jobs import dispatch
+from shared.operations.messages import dead_letters
+from shared.operations.messages.intake import Answer, Desk, Refusal
 from shared.streams.base import BODY, INGEST, REQUESTS, Entry, Streams
 
 log = structlog.get_logger(__name__)

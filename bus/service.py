@@ -17,8 +17,8 @@ import structlog
 from bus.ingest import Ingest
 from shared.errors import Unreachable
 from shared.heartbeat import Heartbeat
-from shared.operations.notifying import Notifier
-from shared.operations.relaying import Relay
+from shared.operations.messages.notifying import Notifier
+from shared.operations.messages.relaying import Relay
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,9 @@ from cli.fleet import opened
 from cli.options import AnyDatabase, Json
 from shared.domain import audit
 from shared.domain.audit import Entry, Head
-from shared.operations import auditing, requests
-from shared.operations.auditing import Examined
+from shared.operations.jobs import requests
+from shared.operations.trust import auditing
+from shared.operations.trust.auditing import Examined
 
 app = typer.Typer(help="Who did what, to what, from where, and how it ended.")
 

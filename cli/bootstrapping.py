@@ -18,10 +18,10 @@ from cli.options import DatabaseArgument
 from shared.domain import schedule
 from shared.domain.job import JobState
 from shared.errors import Misconfigured, NotFound, SnapfleetError, Unreachable
-from shared.operations import blocking
-from shared.operations import bootstrap as bootstrapping
-from shared.operations.bootstrap import Begun
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import blocking
+from shared.operations.restores import bootstrap as bootstrapping
+from shared.operations.restores.bootstrap import Begun
 
 PATIENCE = timedelta(seconds=30)
 """How long a server that does not answer is asked again: it may be starting too, or in the middle of a swap."""

@@ -16,11 +16,12 @@ from cli.identity import me
 from cli.options import Json
 from shared.catalog import migration
 from shared.domain.database import is_name
-from shared.operations import adopting, preview, rebuilding
-from shared.operations.adopting import Copying
 from shared.operations.composition import open_repository
+from shared.operations.databases import preview
 from shared.operations.fleet import Fleet
-from shared.operations.rebuilding import Entry, What
+from shared.operations.upkeep import adopting, rebuilding
+from shared.operations.upkeep.adopting import Copying
+from shared.operations.upkeep.rebuilding import Entry, What
 
 LINE_EVERY_SECONDS = 5.0
 

@@ -15,9 +15,10 @@ from cli.identity import me
 from cli.options import AnyDatabase, Json
 from shared.domain.findings import Finding, Severity, in_order, worst
 from shared.domain.job import Job, JobKind, JobState, NewJob
-from shared.operations import check as checking
-from shared.operations import requests, tidying
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import requests
+from shared.operations.upkeep import check as checking
+from shared.operations.upkeep import tidying
 
 STATUSES = {
     None: exits.DONE,

@@ -15,9 +15,12 @@ from cli.identity import me
 from cli.options import DatabaseArgument, Json, Wait
 from shared.catalog import migration
 from shared.domain.job import JobKind, NewJob
-from shared.operations import deleting, preview, reports, requests
-from shared.operations import prune as pruning
-from shared.operations.reports import DatabaseReport
+from shared.operations.databases import preview
+from shared.operations.health import reports
+from shared.operations.health.reports import DatabaseReport
+from shared.operations.jobs import requests
+from shared.operations.upkeep import deleting
+from shared.operations.upkeep import prune as pruning
 
 
 def migrate() -> None:

@@ -12,8 +12,8 @@ from cli.exits import Usage
 from cli.fleet import opened, opened_streams
 from cli.identity import me
 from cli.options import Json
-from shared.operations import dead_letters
-from shared.operations.dead_letters import DeadLetter
+from shared.operations.messages import dead_letters
+from shared.operations.messages.dead_letters import DeadLetter
 from shared.streams.base import Streams
 
 app = typer.Typer(help="Requests of the event bus that were not granted: list, ask again, drop.")

@@ -14,7 +14,8 @@ from cli.options import Json, Key, SnapshotArgument, Wait, Yes
 from shared.domain.deletion import Deletion
 from shared.domain.job import JobKind, NewJob
 from shared.errors import Refused
-from shared.operations import deleting, requests
+from shared.operations.jobs import requests
+from shared.operations.upkeep import deleting
 
 PlanId = Annotated[
     str | None,

@@ -18,10 +18,10 @@ from shared.broker.app import make_app
 from shared.broker.gauge import CeleryGauge
 from shared.errors import SnapfleetError
 from shared.locks.server import Server
-from shared.operations.examinations import Patient, of_fleet
-from shared.operations.examined_databases import of_databases
-from shared.operations.examining import Examination, Result, Verdict, examine, is_wanted, worst
 from shared.operations.fleet import Fleet
+from shared.operations.health.examinations import Patient, of_fleet
+from shared.operations.health.examined_databases import of_databases
+from shared.operations.health.examining import Examination, Result, Verdict, examine, is_wanted, worst
 from shared.settings import Settings
 
 PATIENCE = timedelta(seconds=30)

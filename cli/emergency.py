@@ -15,11 +15,11 @@ from cli.identity import me
 from cli.options import Json, Key, Wait, Yes
 from shared.domain.job import Job, JobKind
 from shared.errors import Refused
-from shared.operations import requests
-from shared.operations import reset as resetting
 from shared.operations.fleet import Fleet
-from shared.operations.requests import Accepted
-from shared.operations.reset import ResetPreview
+from shared.operations.jobs import requests
+from shared.operations.jobs.requests import Accepted
+from shared.operations.restores import reset as resetting
+from shared.operations.restores.reset import ResetPreview
 
 app = typer.Typer(help="What works when the live database does not.")
 

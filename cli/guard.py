@@ -26,10 +26,10 @@ from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job
 from shared.domain.proof import Assertion
 from shared.errors import Refused, SnapfleetError
-from shared.operations import following
-from shared.operations import guard as guarding
 from shared.operations.fleet import Fleet
-from shared.operations.guard import Guard, Point
+from shared.operations.jobs import following
+from shared.operations.restores import guard as guarding
+from shared.operations.restores.guard import Guard, Point
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -19,8 +19,8 @@ from cli.fleet import opened
 from cli.guard import made, read
 from shared.domain.job import Job
 from shared.errors import SnapfleetError
-from shared.operations import guard as guarding
-from shared.operations.guard import Guard, NotBroughtBack, Point
+from shared.operations.restores import guard as guarding
+from shared.operations.restores.guard import Guard, NotBroughtBack, Point
 
 TAKES_A_COMMAND = {"allow_extra_args": True}
 """What stands behind -- is the command's, options and all."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cli import formats, output
 from cli.fleet import opened
-from shared.operations import dispatch, schedule
+from shared.operations.jobs import dispatch
+from shared.operations.upkeep import schedule
 
 
 def housekeeping() -> None:

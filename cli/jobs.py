@@ -11,8 +11,9 @@ from cli.fleet import opened
 from cli.identity import me
 from cli.options import AnyDatabase, JobArgument, Json
 from shared.domain.job import Job, Step
-from shared.operations import reports, requests
-from shared.operations.reports import JobReport
+from shared.operations.health import reports
+from shared.operations.health.reports import JobReport
+from shared.operations.jobs import requests
 
 app = typer.Typer(help="Look at one job, watch it, cancel it.")
 

@@ -14,8 +14,8 @@ import typer
 from cli import output
 from cli.options import Json
 from shared.errors import Refused
-from shared.operations import keyfiles
-from shared.operations.keyfiles import KeyFile
+from shared.operations.trust import keyfiles
+from shared.operations.trust.keyfiles import KeyFile
 from shared.settings import Settings
 from shared.storage.encryption import Encryption
 from shared.storage.signing import Signing

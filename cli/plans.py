@@ -9,7 +9,7 @@ import typer
 from cli import formats, output, records
 from cli.exits import status_of
 from shared.domain.snapshot import Reason, Snapshot
-from shared.operations.preview import RestorePreview
+from shared.operations.databases.preview import RestorePreview
 
 
 def show(seen: RestorePreview, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from cli import formats, output
 from shared.domain.job import JobState
-from shared.operations import following
+from shared.operations.jobs import following
 
 Show = Callable[[following.Progress], None]
 

@@ -17,10 +17,10 @@ from shared.domain.job import Job
 from shared.domain.retention import Plan
 from shared.domain.snapshot import Snapshot
 from shared.domain.tokens import Token
-from shared.operations.auditing import Examined
-from shared.operations.preview import RestorePreview
-from shared.operations.reports import DatabaseReport, JobReport, SnapshotReport
-from shared.operations.requests import Accepted
+from shared.operations.databases.preview import RestorePreview
+from shared.operations.health.reports import DatabaseReport, JobReport, SnapshotReport
+from shared.operations.jobs.requests import Accepted
+from shared.operations.trust.auditing import Examined
 
 Record = dict[str, Any]
 

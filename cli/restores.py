@@ -20,9 +20,10 @@ from shared.catalog.parked import Parked
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import JobKind, NewJob
 from shared.errors import Refused
-from shared.operations import preview, requests
+from shared.operations.databases import preview
+from shared.operations.databases.preview import Intent, RestorePreview
 from shared.operations.fleet import Fleet
-from shared.operations.preview import Intent, RestorePreview
+from shared.operations.jobs import requests
 
 
 def restore(  # noqa: PLR0917 - each is an option of the command

@@ -17,10 +17,13 @@ from cli.options import AnyDatabase, DatabaseArgument, Json, Key, SnapshotArgume
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Snapshot
-from shared.operations import preview, reports, requests, suspecting
+from shared.operations.databases import preview
 from shared.operations.fleet import Fleet
-from shared.operations.reports import SnapshotReport
-from shared.operations.requests import Accepted
+from shared.operations.health import reports
+from shared.operations.health.reports import SnapshotReport
+from shared.operations.jobs import requests
+from shared.operations.jobs.requests import Accepted
+from shared.operations.snapshots import suspecting
 
 app = typer.Typer(help="Take snapshots, list them, keep them.")
 

@@ -14,9 +14,10 @@ from shared.domain import table_names
 from shared.domain.job import JobKind, NewJob
 from shared.domain.snapshot import Snapshot
 from shared.domain.table_names import WantedTable
-from shared.operations import requests, tables
 from shared.operations.fleet import Fleet
-from shared.operations.requests import Accepted
+from shared.operations.jobs import requests
+from shared.operations.jobs.requests import Accepted
+from shared.operations.restores import tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from shared.domain import schedule, tokens
 from shared.domain.access import Role
 from shared.domain.tokens import Token
 from shared.errors import Misconfigured
-from shared.operations import access
+from shared.operations.trust import access
 
 app = typer.Typer(help="Tokens for the API: make one, list them, revoke one.")
 

@@ -16,9 +16,10 @@ from cli.options import Json, Key, Wait
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import Digests
 from shared.domain.snapshot import Snapshot
-from shared.operations import requests, rereading
-from shared.operations import verify as verifying
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import requests
+from shared.operations.proofs import rereading
+from shared.operations.proofs import verify as verifying
 
 
 def verify(  # noqa: PLR0917 - each is an option of the command

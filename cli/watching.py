@@ -12,10 +12,11 @@ from cli import comparisons, exits, formats, output, progress, proofs, records
 from shared.catalog.parked import Parked
 from shared.domain.job import Job, JobKind, JobState
 from shared.errors import Busy, SnapfleetError, Unreachable
-from shared.operations import following, reports
 from shared.operations.fleet import Fleet
-from shared.operations.reports import JobReport
-from shared.operations.requests import Accepted
+from shared.operations.health import reports
+from shared.operations.health.reports import JobReport
+from shared.operations.jobs import following
+from shared.operations.jobs.requests import Accepted
 
 
 def answer(fleet: Fleet, accepted: Accepted, *, what: str, wait: bool, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from shared.operations import following
+from shared.operations.jobs import following
 
 _TITLE_WIDTH = 16
 _BAR_WIDTH = 20

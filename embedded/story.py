@@ -23,8 +23,8 @@ from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.errors import SnapfleetError
-from shared.operations import following, requests
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import following, requests
 
 WORKERS = ("worker-1", "worker-2")
 _DAMAGE = Path(__file__).with_name("damage.sql")

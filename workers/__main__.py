@@ -16,7 +16,7 @@ from shared.domain.ids import new_probe_id
 from shared.domain.job import QUEUES
 from shared.errors import SnapfleetError
 from shared.heartbeat import Heartbeat
-from shared.operations import starting
+from shared.operations.health import starting
 from shared.settings import Settings
 from workers import control, memory
 from workers.app import make_worker_app

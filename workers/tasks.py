@@ -19,7 +19,10 @@ from shared.broker.timetable import CANARY_TASK, HOUSEKEEPING_TASK, TICK_TASK
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import CONTROL_QUEUE, SAGAS, JobKind
 from shared.errors import SnapfleetError
-from shared.operations import health, saga, schedule, steps
+from shared.operations import steps
+from shared.operations.health import readiness
+from shared.operations.jobs import saga
+from shared.operations.upkeep import schedule
 from workers import progress
 from workers.resources import Resources
 
@@ -79,7 +82,7 @@ def register_duties(app: Celery, resources: Resources) -> None:
 
     @app.task(name=CANARY_TASK, base=FleetTask, bind=True, shared=False)
     def canary(_task: Task[Any, Any]) -> None:
-        health.sing(resources.fleet, queue=CONTROL_QUEUE)
+        readiness.sing(resources.fleet, queue=CONTROL_QUEUE)
 
 
 def new_id() -> str:

@@ -13,8 +13,10 @@ from shared.domain import table_names
 from shared.domain.access import Actor
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import Digests
-from shared.operations import following, requests, tables, verify
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import following, requests
+from shared.operations.proofs import verify
+from shared.operations.restores import tables
 
 LOOK_EVERY = timedelta(milliseconds=50)
 ME = Actor(name="benchmark", origin="benchmark")

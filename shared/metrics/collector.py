@@ -19,8 +19,8 @@ from shared.metrics import families
 from shared.metrics.families import Sample
 from shared.metrics.source import Source
 from shared.metrics.table import BY_NAME, Metric, Type
-from shared.operations import measuring
 from shared.operations.fleet import Fleet
+from shared.operations.health import measuring
 from shared.streams.base import Streams
 
 PATIENCE_SECONDS = 5.0

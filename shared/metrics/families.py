@@ -9,7 +9,7 @@ from shared.broker.gauge import Traffic
 from shared.domain.job import JobKind, JobState
 from shared.domain.snapshot import SnapshotState
 from shared.metrics.source import Standing
-from shared.operations.measuring import BusState, CatalogState, DatabaseState, RepositoryState
+from shared.operations.health.measuring import BusState, CatalogState, DatabaseState, RepositoryState
 
 LIVE = tuple(str(state) for state in JobState if not state.is_final)
 FINAL = tuple(str(state) for state in JobState if state.is_final)

@@ -8,9 +8,13 @@ import structlog
 
 from shared.domain.job import SAGAS, Job
 from shared.errors import Transient
-from shared.operations import check, prune, reset, restore, side, snapshot, tables, undo, verify
+from shared.operations.databases import side
 from shared.operations.fleet import Fleet
-from shared.operations.saga import Steps
+from shared.operations.jobs.saga import Steps
+from shared.operations.proofs import verify
+from shared.operations.restores import reset, restore, tables, undo
+from shared.operations.snapshots import snapshot
+from shared.operations.upkeep import check, prune
 
 log = structlog.get_logger(__name__)
 

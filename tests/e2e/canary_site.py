@@ -27,8 +27,9 @@ from shared.catalog.migration import migrate
 from shared.domain import tokens
 from shared.domain.access import Actor, Role
 from shared.domain.job import Job
-from shared.operations import access, keyfiles, requests
 from shared.operations.composition import compose
+from shared.operations.jobs import requests
+from shared.operations.trust import access, keyfiles
 from shared.settings import Settings
 from shared.storage import s3
 from tests.contract.redis_users import USERS, GuardedValkey

@@ -29,9 +29,9 @@ from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
 from shared.catalog.migration import migrate
 from shared.domain.job import Job, JobKind, NewJob
-from shared.operations import dispatch, requests
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import dispatch, requests
 from shared.settings import Settings
 from shared.storage import s3
 from shared.storage.repository import Repository

@@ -13,7 +13,7 @@ import pytest
 from embedded.binaries import wheel_bin
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind, JobState
-from shared.operations import requests
+from shared.operations.jobs import requests
 from tests.actors import TESTER
 from tests.e2e.fleet import RealFleet
 from tests.e2e.world import properties

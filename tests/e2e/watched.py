@@ -31,8 +31,8 @@ from embedded.valkey import Valkey
 from shared.catalog.migration import migrate
 from shared.domain.access import Actor
 from shared.domain.job import Job, JobKind, NewJob
-from shared.operations import dispatch, requests
 from shared.operations.composition import compose
+from shared.operations.jobs import dispatch, requests
 from shared.settings import Settings
 from tests.e2e.gate import Gate
 from tests.webhook import Webhook

@@ -18,7 +18,8 @@ from sqlalchemy import text
 
 from shared.domain.job import JobState
 from shared.domain.snapshot import SnapshotState
-from shared.operations import auditing, side
+from shared.operations.databases import side
+from shared.operations.trust import auditing
 from tests.e2e.fleet import NAME, RealFleet
 
 LEAVING_SECONDS = 20.0

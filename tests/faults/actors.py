@@ -18,8 +18,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from shared.domain.job import Job, JobState
-from shared.operations import saga, steps
+from shared.operations import steps
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import saga
 
 if TYPE_CHECKING:
     from tests.faults.world import World

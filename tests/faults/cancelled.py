@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from shared.domain.job import SAGAS, JobKind
 from shared.errors import Busy
-from shared.operations import requests
+from shared.operations.jobs import requests
 from tests.actors import TESTER
 from tests.faults.case import Case
 from tests.faults.scenes import SCENES

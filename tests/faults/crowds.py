@@ -14,8 +14,9 @@ from sqlalchemy import text
 
 from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob
 from shared.errors import SnapfleetError
-from shared.operations import dispatch, requests, schedule
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import dispatch, requests
+from shared.operations.upkeep import schedule
 from tests.actors import TESTER
 from tests.faults.actors import follow
 from tests.faults.case import Case

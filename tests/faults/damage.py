@@ -12,7 +12,7 @@ from typing import Any
 from shared.domain.job import SAGAS, JobKind, JobState
 from shared.domain.manifest import Chunk, Manifest
 from shared.errors import Damaged
-from shared.operations import side
+from shared.operations.databases import side
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import Repository, chunk_key, manifest_key
 from tests.faults.case import Case

@@ -17,8 +17,9 @@ from sqlalchemy import text
 from shared.domain.job import LANES, JobKind, JobState, Lane
 from shared.domain.manifest import Chunk
 from shared.domain.snapshot import SnapshotState
-from shared.operations import auditing, side
-from shared.operations.saga import lock_of
+from shared.operations.databases import side
+from shared.operations.jobs.saga import lock_of
+from shared.operations.trust import auditing
 from tests.faults.shop import Content
 from tests.faults.world import NAME, World
 

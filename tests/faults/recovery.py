@@ -8,7 +8,7 @@ import psycopg
 
 from shared.catalog.migration import migrate
 from shared.domain.job import SAGAS, JobKind, JobState
-from shared.operations import rebuilding
+from shared.operations.upkeep import rebuilding
 from tests.actors import TESTER
 from tests.faults.case import Case
 from tests.faults.promises import assert_world

@@ -18,8 +18,12 @@ from shared.domain import table_names
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import SAGAS, Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
-from shared.operations import check, requests, schedule, suspecting, tables, verify
-from shared.operations import prune as retention
+from shared.operations.jobs import requests
+from shared.operations.proofs import verify
+from shared.operations.restores import tables
+from shared.operations.snapshots import suspecting
+from shared.operations.upkeep import check, schedule
+from shared.operations.upkeep import prune as retention
 from shared.postgres import databases
 from tests.actors import TESTER
 from tests.faults.promises import assert_world

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import text
 
 from shared.domain.job import JobKind, JobState
-from shared.operations import requests
+from shared.operations.jobs import requests
 from tests.actors import TESTER
 from tests.faults import promises
 from tests.faults.case import Case

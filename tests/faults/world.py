@@ -38,10 +38,10 @@ from shared.domain.job import Job, JobState, Lane
 from shared.domain.retention import Policy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.locks.redis import PREFIX, RedisLocks
-from shared.operations import dispatch
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
-from shared.operations.saga import lock_of
+from shared.operations.jobs import dispatch
+from shared.operations.jobs.saga import lock_of
 from shared.settings import Settings
 from shared.storage import s3
 from shared.storage.repository import Repository

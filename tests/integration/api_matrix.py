@@ -26,8 +26,10 @@ from shared.domain import tokens
 from shared.domain.access import Role
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState
-from shared.operations import access, check, following, requests
-from shared.operations.health import Readiness
+from shared.operations.health.readiness import Readiness
+from shared.operations.jobs import following, requests
+from shared.operations.trust import access
+from shared.operations.upkeep import check
 from tests.actors import TESTER
 from tests.integration import bus_home
 from tests.integration.api_world import state_of

@@ -27,9 +27,9 @@ from shared.domain.ids import new_snapshot_id
 from shared.errors import Refused
 from shared.metrics.collector import registry_of
 from shared.metrics.exposition import CollectorRegistry
-from shared.operations import following
 from shared.operations.fleet import Fleet
-from shared.operations.health import Readiness
+from shared.operations.health.readiness import Readiness
+from shared.operations.jobs import following
 from shared.streams.memory import MemoryStreams
 from tests.integration.inline_fleet import NAME
 

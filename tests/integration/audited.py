@@ -8,8 +8,8 @@ import psycopg
 
 from shared.domain.audit import Entry, Head
 from shared.domain.job import Job, JobKind
-from shared.operations import auditing
-from shared.operations.auditing import Examined
+from shared.operations.trust import auditing
+from shared.operations.trust.auditing import Examined
 from tests.integration import bus_home
 from tests.integration.inline_fleet import InlineFleet
 

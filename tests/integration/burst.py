@@ -37,11 +37,12 @@ from shared.domain.retention import Policy
 from shared.domain.schedule import Every
 from shared.errors import Busy, Unreachable
 from shared.locks.memory import MemoryLocks
-from shared.operations import dispatch, saga, steps
+from shared.operations import steps
 from shared.operations.fleet import Fleet
-from shared.operations.intake import Desk
-from shared.operations.relaying import Relay
-from shared.operations.saga import Outcome, StepActions
+from shared.operations.jobs import dispatch, saga
+from shared.operations.jobs.saga import Outcome, StepActions
+from shared.operations.messages.intake import Desk
+from shared.operations.messages.relaying import Relay
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import Repository
 from shared.streams.base import BODY, DEAD, EVENTS, INGEST, REQUESTS

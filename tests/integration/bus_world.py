@@ -14,8 +14,8 @@ from bus.ingest import Ingest
 from shared.domain.events import Ask
 from shared.domain.ids import new_snapshot_id
 from shared.operations.fleet import Fleet
-from shared.operations.intake import Desk
-from shared.operations.relaying import Relay
+from shared.operations.messages.intake import Desk
+from shared.operations.messages.relaying import Relay
 from shared.streams.base import BODY, DEAD, EVENTS, REQUESTS, Streams
 from shared.streams.memory import MemoryStreams
 from tests.integration.inline_fleet import NAME

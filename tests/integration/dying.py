@@ -19,8 +19,9 @@ from typing import TypeVar
 
 from shared.domain.job import Job
 from shared.domain.retention import Policy
-from shared.operations import saga, steps
-from shared.operations.saga import StepActions, StepRun
+from shared.operations import steps
+from shared.operations.jobs import saga
+from shared.operations.jobs.saga import StepActions, StepRun
 from shared.storage.folder import FolderStorage
 from tests.integration.inline_fleet import InlineFleet
 

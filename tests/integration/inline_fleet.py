@@ -29,8 +29,11 @@ from shared.domain.retention import Policy
 from shared.domain.schedule import Every
 from shared.domain.snapshot import Snapshot
 from shared.locks.memory import MemoryLocks
-from shared.operations import dispatch, requests, saga, side, steps, verify
+from shared.operations import steps
+from shared.operations.databases import side
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import dispatch, requests, saga
+from shared.operations.proofs import verify
 from shared.storage.base import Storage
 from shared.storage.repository import Repository
 from tests.actors import TESTER

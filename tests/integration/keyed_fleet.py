@@ -9,8 +9,8 @@ import psycopg
 from shared.domain.findings import Finding
 from shared.domain.job import JobKind
 from shared.domain.snapshot import Snapshot
-from shared.operations import check, rebuilding
-from shared.operations.rebuilding import Entry
+from shared.operations.upkeep import check, rebuilding
+from shared.operations.upkeep.rebuilding import Entry
 from shared.storage.encryption import PLAIN, Encryption
 from shared.storage.repository import Repository
 from shared.storage.signing import UNSIGNED, Signing

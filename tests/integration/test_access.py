@@ -16,8 +16,8 @@ from shared.domain import tokens
 from shared.domain.access import Principal, Role
 from shared.domain.tokens import Token
 from shared.errors import NotFound, Refused, SnapfleetError, Unreachable
-from shared.operations import access, auditing
 from shared.operations.fleet import Fleet
+from shared.operations.trust import access, auditing
 from tests.actors import TESTER
 from tests.integration import bus_home
 from tests.integration.inline_fleet import NAME, InlineFleet

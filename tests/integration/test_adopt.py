@@ -11,10 +11,11 @@ import pytest
 
 from shared.domain.snapshot import SnapshotState
 from shared.errors import Refused, Unreachable
-from shared.operations import adopting, requests
-from shared.operations.adopting import Copying
 from shared.operations.composition import open_repository
-from shared.operations.rebuilding import Entry, What
+from shared.operations.jobs import requests
+from shared.operations.upkeep import adopting
+from shared.operations.upkeep.adopting import Copying
+from shared.operations.upkeep.rebuilding import Entry, What
 from shared.storage.folder import FolderStorage
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import chunk_key, manifest_key

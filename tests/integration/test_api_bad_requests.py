@@ -21,7 +21,7 @@ from api.serving import Closing
 from embedded.postgres import Postgres
 from shared.domain import tokens
 from shared.domain.access import Actor, Role
-from shared.operations import access
+from shared.operations.trust import access
 from tests.integration import bus_home
 from tests.integration.api_world import Api, key, make_context, problem, serve
 from tests.integration.inline_fleet import NAME, InlineFleet

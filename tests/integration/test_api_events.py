@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from api.watching import Watch
-from shared.operations.following import hear
+from shared.operations.jobs.following import hear
 from tests.integration.api_world import Api, key, problem
 from tests.integration.inline_fleet import NAME, InlineFleet
 

@@ -16,7 +16,8 @@ from sqlalchemy import text
 
 from shared.domain.access import Actor
 from shared.domain.job import JobKind, NewJob
-from shared.operations import check, requests
+from shared.operations.jobs import requests
+from shared.operations.upkeep import check
 from tests.integration.api_world import Api, key, problem
 from tests.integration.inline_fleet import NAME, InlineFleet
 

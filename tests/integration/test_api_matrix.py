@@ -21,7 +21,7 @@ from embedded.postgres import Postgres
 from shared.domain import tokens
 from shared.domain.access import Principal, Role
 from shared.domain.job import JobKind
-from shared.operations import access, auditing
+from shared.operations.trust import access, auditing
 from tests.actors import TESTER
 from tests.integration import api_matrix
 from tests.integration.api_matrix import (

@@ -24,7 +24,10 @@ from shared.domain.events import Ask
 from shared.domain.job import JobKind
 from shared.domain.proof import VerifyPolicy
 from shared.errors import Busy, SnapfleetError
-from shared.operations import auditing, blocking, dead_letters, dispatch, rebuilding, requests, schedule
+from shared.operations.jobs import blocking, dispatch, requests
+from shared.operations.messages import dead_letters
+from shared.operations.trust import auditing
+from shared.operations.upkeep import rebuilding, schedule
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER
 from tests.integration import audited, bus_home

@@ -10,7 +10,8 @@ import pytest
 
 from embedded.postgres import Postgres
 from shared.domain.job import JobState
-from shared.operations import requests, schedule
+from shared.operations.jobs import requests
+from shared.operations.upkeep import schedule
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER
 from tests.integration import audited, bus_home

@@ -11,7 +11,8 @@ import pytest
 from embedded.postgres import Postgres
 from shared.domain.access import Actor
 from shared.errors import NotFound, Refused
-from shared.operations import requests, suspecting
+from shared.operations.jobs import requests
+from shared.operations.snapshots import suspecting
 from tests.integration import bus_home
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_bad_messages import rows

@@ -15,7 +15,8 @@ from sqlalchemy import text
 from embedded.postgres import Postgres
 from shared.domain.events import Ask
 from shared.errors import SnapfleetError
-from shared.operations import saga, steps
+from shared.operations import steps
+from shared.operations.jobs import saga
 from shared.streams.base import BODY
 from tests.integration import bus_home
 from tests.integration.bus_world import BusWorld, request

@@ -21,9 +21,11 @@ from shared.domain.job import Job, JobState
 from shared.domain.proof import VerifyPolicy
 from shared.domain.schedule import Every
 from shared.errors import NotFound, Refused, Unreachable
-from shared.operations import blocking, bootstrap, reports
-from shared.operations.bootstrap import Begun
-from shared.operations.emptiness import WHY_BLOCKED
+from shared.operations.health import reports
+from shared.operations.jobs import blocking
+from shared.operations.restores import bootstrap
+from shared.operations.restores.bootstrap import Begun
+from shared.operations.restores.emptiness import WHY_BLOCKED
 from shared.postgres.dsn import Dsn
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER

@@ -16,7 +16,8 @@ from embedded.postgres import Postgres
 from shared.catalog import catalog
 from shared.domain.events import ALLOWED, Ask
 from shared.errors import Unreachable
-from shared.operations import blocking, dead_letters
+from shared.operations.jobs import blocking
+from shared.operations.messages import dead_letters
 from shared.streams.base import BODY, REQUESTS
 from shared.streams.memory import MemoryStreams
 from tests.actors import TESTER

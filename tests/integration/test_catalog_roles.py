@@ -15,7 +15,8 @@ from shared.catalog import catalog
 from shared.catalog.migration import migrate
 from shared.domain.job import JobKind, NewJob
 from shared.errors import Refused
-from shared.operations import check, requests
+from shared.operations.jobs import requests
+from shared.operations.upkeep import check
 from shared.storage.folder import FolderStorage
 from tests.integration.comparison import connect
 from tests.integration.inline_fleet import NAME, InlineFleet

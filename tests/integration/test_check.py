@@ -24,7 +24,9 @@ from shared.domain.findings import KINDS, Finding
 from shared.domain.job import Job, JobKind, JobState
 from shared.domain.proof import VerifyPolicy
 from shared.errors import Refused
-from shared.operations import blocking, check, inventory, saga, schedule, steps, tidying
+from shared.operations import steps
+from shared.operations.jobs import blocking, saga
+from shared.operations.upkeep import check, inventory, schedule, tidying
 from shared.postgres import databases
 from shared.postgres.dsn import Dsn
 from shared.storage.folder import FolderStorage

@@ -13,7 +13,7 @@ from embedded.postgres import Postgres
 from shared.domain.job import Job, JobState
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import SnapshotState
-from shared.operations.sealing import MENDED_AT_MOST
+from shared.operations.snapshots.sealing import MENDED_AT_MOST
 from shared.postgres.dsn import Dsn
 from shared.storage.base import Capabilities, Stat, Storage
 from shared.storage.folder import FolderStorage

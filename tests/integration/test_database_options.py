@@ -11,7 +11,7 @@ from psycopg import sql
 from sqlalchemy import text
 
 from embedded.postgres import Postgres
-from shared.operations import schedule
+from shared.operations.upkeep import schedule
 from shared.postgres import databases, inspection
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import connected

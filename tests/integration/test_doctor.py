@@ -23,10 +23,10 @@ from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
 from shared.domain.ids import new_snapshot_id
 from shared.errors import SnapfleetError
-from shared.operations import examinations, trial
 from shared.operations.composition import compose
-from shared.operations.examining import Examination, Notes, Result, Verdict, examine, worst
 from shared.operations.fleet import Fleet
+from shared.operations.health import examinations, trial
+from shared.operations.health.examining import Examination, Notes, Result, Verdict, examine, worst
 from shared.postgres import scratch
 from shared.postgres.dsn import Dsn
 from shared.settings import Settings

@@ -12,9 +12,12 @@ import pytest
 
 from shared.domain.job import Job
 from shared.errors import Damaged, Refused, Unreachable
-from shared.operations import adopting, preview, requests, rereading
-from shared.operations.preview import Intent
-from shared.operations.rebuilding import Entry, What
+from shared.operations.databases import preview
+from shared.operations.databases.preview import Intent
+from shared.operations.jobs import requests
+from shared.operations.proofs import rereading
+from shared.operations.upkeep import adopting
+from shared.operations.upkeep.rebuilding import Entry, What
 from shared.storage.base import Storage
 from shared.storage.encryption import PLAIN
 from shared.storage.folder import FolderStorage

@@ -10,8 +10,8 @@ import pytest
 from embedded.postgres import Postgres
 from shared.domain.job import JobKind, NewJob
 from shared.errors import SnapfleetError, Unreachable
-from shared.operations import following, requests
-from shared.operations.following import Progress
+from shared.operations.jobs import following, requests
+from shared.operations.jobs.following import Progress
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER
 from tests.integration.inline_fleet import NAME, InlineFleet

@@ -18,8 +18,8 @@ from shared.domain.job import Job, JobKind, JobState
 from shared.domain.proof import Assertion
 from shared.domain.snapshot import Reason
 from shared.errors import Refused
-from shared.operations import blocking
-from shared.operations.guard import Guard, Point
+from shared.operations.jobs import blocking
+from shared.operations.restores.guard import Guard, Point
 from shared.postgres.dsn import Dsn
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER

@@ -22,9 +22,9 @@ from shared.catalog.migration import migrate
 from shared.domain.proof import VerifyPolicy
 from shared.domain.schedule import Every
 from shared.locks.redis import RedisLocks
-from shared.operations import health
 from shared.operations.fleet import Fleet
-from shared.operations.health import Check, Readiness
+from shared.operations.health import readiness
+from shared.operations.health.readiness import Check, Readiness
 from shared.storage import s3
 from shared.storage.folder import FolderStorage
 from shared.storage.repository import Repository
@@ -53,7 +53,7 @@ def closed_port() -> int:
 
 
 def looked(fleet: Fleet) -> dict[str, Check]:
-    return {check.name: check for check in health.ready(fleet, patience=PATIENCE)}
+    return {check.name: check for check in readiness.ready(fleet, patience=PATIENCE)}
 
 
 def with_catalog_at(fleet: Fleet, port: int) -> Fleet:
@@ -155,8 +155,8 @@ def test_a_folder_whose_disk_is_not_mounted_is_not_ready(inlined: InlineFleet, f
     assert (found.ok, found.code) == (False, "object_missing")
 
 
-def at(inlined: InlineFleet, when: datetime | None = None) -> health.BackupState:
-    (found,) = health.backups(inlined.fleet, when)
+def at(inlined: InlineFleet, when: datetime | None = None) -> readiness.BackupState:
+    (found,) = readiness.backups(inlined.fleet, when)
     return found
 
 
@@ -213,14 +213,14 @@ def test_a_blocked_database_says_why(inlined: InlineFleet) -> None:
 def test_the_canary_is_silent_until_a_worker_sings_and_when_none_has_for_minutes(
     inlined: InlineFleet,
 ) -> None:
-    assert health.canary(inlined.fleet) == health.CanaryState(sign=None, ok=False)
+    assert readiness.canary(inlined.fleet) == readiness.CanaryState(sign=None, ok=False)
     for _ in range(2):
-        health.sing(inlined.fleet, queue="control")
-    found = health.canary(inlined.fleet)
+        readiness.sing(inlined.fleet, queue="control")
+    found = readiness.canary(inlined.fleet)
     assert found.ok
     assert found.sign is not None
     assert found.sign.worker == "inline"
-    assert not health.canary(inlined.fleet, found.sign.sung_at + timedelta(minutes=4)).ok
+    assert not readiness.canary(inlined.fleet, found.sign.sung_at + timedelta(minutes=4)).ok
     assert inlined.unfinished() == [], "it is no job"
 
 
@@ -234,5 +234,5 @@ def test_two_databases_are_judged_apart(inlined: InlineFleet) -> None:
     inlined.configure(databases={NAME: inlined.fleet.database(NAME), other.name: other})
     inlined.snapshot()
     change(inlined, "update database set created_at = now() - interval '2 days'")
-    found = {state.name: state.ok for state in health.backups(inlined.fleet)}
+    found = {state.name: state.ok for state in readiness.backups(inlined.fleet)}
     assert found == {NAME: True, other.name: False}

@@ -9,7 +9,8 @@ import pytest
 from shared.domain.job import JobKind, NewJob
 from shared.domain.snapshot import Reason
 from shared.errors import NotFound, Refused
-from shared.operations import requests, verify
+from shared.operations.jobs import requests
+from shared.operations.proofs import verify
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME
 

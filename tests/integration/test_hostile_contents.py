@@ -16,7 +16,7 @@ import pytest
 
 from embedded.postgres import Postgres
 from shared.domain.job import JobKind
-from shared.operations import check
+from shared.operations.upkeep import check
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import assert_same, fingerprint
 from tests.integration.conftest import Inline

@@ -12,8 +12,8 @@ import pytest
 
 from embedded.postgres import Postgres
 from shared.domain.findings import Finding, added
-from shared.operations import integrity
-from shared.operations.integrity import Budget
+from shared.operations.databases import integrity
+from shared.operations.databases.integrity import Budget
 from shared.postgres.dsn import Dsn
 from shared.postgres.integrity import looking
 

@@ -18,7 +18,7 @@ from shared.domain.proof import VerifyPolicy
 from shared.errors import SnapfleetError, Unreachable
 from shared.metrics.collector import registry_of
 from shared.metrics.table import BY_NAME, Origin
-from shared.operations import schedule
+from shared.operations.upkeep import schedule
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import Repository
 from shared.streams.base import DEAD

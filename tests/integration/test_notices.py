@@ -19,7 +19,7 @@ from shared.catalog.migration import migrate
 from shared.domain.notice import DEFAULT, Hook
 from shared.errors import Misconfigured
 from shared.notices.apprise import AppriseSender
-from shared.operations.notifying import Notifier
+from shared.operations.messages.notifying import Notifier
 from tests.webhook import Webhook
 
 ERROR = {"code": "no_room", "message": "the disk is full", "hint": "make room"}

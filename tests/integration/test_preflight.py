@@ -13,8 +13,9 @@ from embedded.postgres import Postgres
 from shared.domain import restore_plan
 from shared.domain.manifest import Manifest
 from shared.errors import Refused
-from shared.operations import preview, requests, requirements
-from shared.operations.preview import Intent, RestorePreview
+from shared.operations.databases import preview, requirements
+from shared.operations.databases.preview import Intent, RestorePreview
+from shared.operations.jobs import requests
 from shared.postgres import tools
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import connected

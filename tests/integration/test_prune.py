@@ -19,8 +19,9 @@ from sqlalchemy import text
 from shared.domain.job import Job, JobKind, JobState
 from shared.domain.retention import Policy
 from shared.domain.snapshot import SnapshotState
-from shared.operations import prune, requests
-from shared.operations.chunking import ChunkStore
+from shared.operations.jobs import requests
+from shared.operations.snapshots.chunking import ChunkStore
+from shared.operations.upkeep import prune
 from shared.storage.folder import FolderStorage
 from tests.actors import TESTER
 from tests.integration import dying

@@ -15,8 +15,10 @@ from shared.domain.database import Database
 from shared.domain.snapshot import Snapshot, SnapshotState
 from shared.domain.standing import Standing
 from shared.errors import NotFound, Unreachable
-from shared.operations import rebuilding, requests, schedule, standing
-from shared.operations.rebuilding import What
+from shared.operations.jobs import requests
+from shared.operations.trust import standing
+from shared.operations.upkeep import rebuilding, schedule
+from shared.operations.upkeep.rebuilding import What
 from shared.storage.base import Storage
 from shared.storage.folder import FolderStorage
 from shared.storage.memory import MemoryStorage

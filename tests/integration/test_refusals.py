@@ -16,7 +16,7 @@ from embedded.postgres import Postgres
 from shared.domain.job import MAX_ATTEMPTS, Job
 from shared.domain.snapshot import SnapshotState
 from shared.errors import Misconfigured, NotFound
-from shared.operations import requests
+from shared.operations.jobs import requests
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import connect, nothing_changes
 from tests.integration.conftest import Inline

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from embedded.postgres import Postgres
 from shared.catalog.catalog import Transaction
 from shared.errors import Unreachable
-from shared.operations.relaying import CEILING, Relay
+from shared.operations.messages.relaying import CEILING, Relay
 from shared.streams.base import BODY, EVENTS, Fields
 from shared.streams.memory import MemoryStreams
 from shared.streams.redis import RedisStreams

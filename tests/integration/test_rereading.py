@@ -15,7 +15,8 @@ from shared.domain.job import JobKind
 from shared.domain.retention import Policy
 from shared.domain.snapshot import Snapshot, SnapshotState
 from shared.errors import Damaged, NotFound
-from shared.operations import reports, rereading
+from shared.operations.health import reports
+from shared.operations.proofs import rereading
 from shared.storage.repository import manifest_key
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet

@@ -12,7 +12,8 @@ import pytest
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.snapshot import Reason
-from shared.operations import requests, reset
+from shared.operations.jobs import requests
+from shared.operations.restores import reset
 from shared.postgres.dsn import Dsn
 from tests.actors import TESTER
 from tests.integration.comparison import assert_same, connect, fingerprint, names, nothing_changes

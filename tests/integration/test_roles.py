@@ -11,7 +11,7 @@ from psycopg import sql
 
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind
-from shared.operations import check
+from shared.operations.upkeep import check
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import assert_same, connect, fingerprint, nothing_changes
 from tests.integration.conftest import Inline, RoleMaker

@@ -22,7 +22,7 @@ from shared.domain.job import SAGAS, Job, JobKind, JobState
 from shared.domain.retention import Policy
 from shared.domain.snapshot import SnapshotState
 from shared.errors import Refused
-from shared.operations import check
+from shared.operations.upkeep import check
 from shared.storage import s3
 from shared.storage.repository import Repository, manifest_key
 from shared.storage.s3 import S3Storage

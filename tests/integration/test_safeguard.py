@@ -12,7 +12,7 @@ from sqlalchemy import text
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobState
 from shared.domain.snapshot import Reason, SnapshotState
-from shared.operations import requests
+from shared.operations.jobs import requests
 from shared.postgres.dsn import Dsn
 from shared.storage.base import Stat
 from shared.storage.folder import FolderStorage

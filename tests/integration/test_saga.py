@@ -18,8 +18,8 @@ from sqlalchemy import text
 
 from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob, StepState
 from shared.errors import Refused, Unreachable
-from shared.operations import dispatch, requests, saga
-from shared.operations.saga import Outcome, StartOver, StepActions, StepRun, Steps
+from shared.operations.jobs import dispatch, requests, saga
+from shared.operations.jobs.saga import Outcome, StartOver, StepActions, StepRun, Steps
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER
 from tests.integration.inline_fleet import NAME, InlineFleet

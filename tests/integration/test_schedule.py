@@ -19,8 +19,9 @@ from shared.broker.doorbell import CeleryDoorbell, MemoryDoorbell
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState
 from shared.domain.schedule import Cron, Every
-from shared.operations import requests, schedule
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import requests
+from shared.operations.upkeep import schedule
 from shared.storage.memory import MemoryStorage
 from tests.integration.inline_fleet import NAME, InlineFleet
 

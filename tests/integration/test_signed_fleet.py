@@ -10,8 +10,9 @@ import pytest
 from shared.domain import cover
 from shared.domain.job import JobKind
 from shared.domain.snapshot import SnapshotState
-from shared.operations import deleting, requests, schedule
-from shared.operations.rebuilding import What
+from shared.operations.jobs import requests
+from shared.operations.upkeep import deleting, schedule
+from shared.operations.upkeep.rebuilding import What
 from shared.storage.base import Storage
 from shared.storage.encryption import PLAIN
 from shared.storage.memory import MemoryStorage

@@ -22,8 +22,8 @@ from embedded.valkey import Valkey
 from shared.catalog import catalog
 from shared.catalog.migration import migrate
 from shared.errors import Misconfigured, Refused, SnapfleetError
-from shared.operations import starting
 from shared.operations.composition import compose
+from shared.operations.health import starting
 from shared.settings import Settings
 from workers.__main__ import check as check_worker
 

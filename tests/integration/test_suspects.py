@@ -14,7 +14,9 @@ from shared.domain.job import Job, JobKind, JobState
 from shared.domain.retention import Policy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import NotFound, Refused
-from shared.operations import prune, requests, suspecting
+from shared.operations.jobs import requests
+from shared.operations.snapshots import suspecting
+from shared.operations.upkeep import prune
 from tests.actors import TESTER
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet

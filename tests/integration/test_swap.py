@@ -12,7 +12,7 @@ import pytest
 
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobState
-from shared.operations import requests
+from shared.operations.jobs import requests
 from shared.postgres.dsn import Dsn
 from tests.actors import TESTER
 from tests.integration.comparison import assert_same, connect, fingerprint, names

@@ -19,7 +19,8 @@ from sqlalchemy import text
 
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobState
-from shared.operations import requests, schedule
+from shared.operations.jobs import requests
+from shared.operations.upkeep import schedule
 from shared.postgres import databases
 from shared.postgres.dsn import Dsn
 from shared.storage.folder import FolderStorage

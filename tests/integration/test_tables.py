@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from shared.domain import table_names
 from shared.domain.job import Job, JobKind, JobState
-from shared.operations import requests, tables
+from shared.operations.jobs import requests
+from shared.operations.restores import tables
 from shared.storage.folder import FolderStorage
 from tests.actors import TESTER
 from tests.integration.conftest import Inline

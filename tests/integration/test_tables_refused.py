@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain import table_names
 from shared.errors import NotFound, Refused
-from shared.operations import tables
+from shared.operations.restores import tables
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, refused
 from tests.integration.test_round_trip import fill, succeeded

@@ -14,8 +14,8 @@ from shared.broker.app import make_app
 from shared.broker.doorbell import step_task
 from shared.broker.timetable import TICK_TASK
 from shared.domain.job import JobKind
-from shared.operations import requests
 from shared.operations.fleet import Fleet
+from shared.operations.jobs import requests
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import InlineFleet
 from workers import tasks

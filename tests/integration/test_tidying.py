@@ -12,7 +12,7 @@ from sqlalchemy import text
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind, JobState
 from shared.errors import Refused
-from shared.operations import check, schedule, tidying
+from shared.operations.upkeep import check, schedule, tidying
 from shared.postgres import databases
 from shared.postgres.dsn import Dsn
 from tests.integration.conftest import Inline

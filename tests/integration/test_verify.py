@@ -14,8 +14,10 @@ from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind, JobState
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Snapshot
-from shared.operations import rereading, saga, steps, verify
-from shared.operations.saga import Outcome, StepActions, StepRun
+from shared.operations import steps
+from shared.operations.jobs import saga
+from shared.operations.jobs.saga import Outcome, StepActions, StepRun
+from shared.operations.proofs import rereading, verify
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import names, nothing_changes
 from tests.integration.conftest import Inline, RoleMaker

@@ -27,12 +27,17 @@ from shared.domain.manifest import (
 from shared.domain.parts import CopyFormat, PartSpec
 from shared.domain.snapshot import SnapshotState
 from shared.errors import Damaged, NotFound
-from shared.operations import hands, proving, prune, restore, safeguard, sealing, side, undo, verify
-from shared.operations.chunking import ChunkStore, ChunkWriter
-from shared.operations.hands import PartRun
-from shared.operations.proof import Comparison
-from shared.operations.saga import Outcome, StartOver, StepActions, StepRun
-from shared.operations.taking import Taking
+from shared.operations.databases import side
+from shared.operations.jobs import hands
+from shared.operations.jobs.hands import PartRun
+from shared.operations.jobs.saga import Outcome, StartOver, StepActions, StepRun
+from shared.operations.proofs import proving, verify
+from shared.operations.proofs.proof import Comparison
+from shared.operations.restores import restore, undo
+from shared.operations.snapshots import safeguard, sealing
+from shared.operations.snapshots.chunking import ChunkStore, ChunkWriter
+from shared.operations.snapshots.taking import Taking
+from shared.operations.upkeep import prune
 from shared.postgres import databases
 from tests.model.server import LIVE, Content, Server
 

@@ -13,7 +13,7 @@ from shared.domain.manifest import Chunk
 from shared.domain.proof import VerifyPolicy
 from shared.domain.retention import FLOOR
 from shared.domain.snapshot import MOVES, Reason, Snapshot, SnapshotState
-from shared.operations.saga import lock_name
+from shared.operations.jobs.saga import lock_name
 from shared.postgres import databases
 from shared.storage.repository import chunk_key, manifest_key
 from tests.model.server import LIVE, Content

@@ -19,7 +19,10 @@ from shared.domain.proof import VerifyPolicy
 from shared.domain.retention import Policy
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 from shared.errors import NotFound, SnapfleetError
-from shared.operations import dispatch, prune, requests, saga, schedule, suspecting, verify
+from shared.operations.jobs import dispatch, requests, saga
+from shared.operations.proofs import verify
+from shared.operations.snapshots import suspecting
+from shared.operations.upkeep import prune, schedule
 from tests.actors import TESTER
 from tests.model.checks import Checks
 from tests.model.fuse import Blow, Killed

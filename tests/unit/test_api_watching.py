@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from api.watching import Subscription, Watch
 from shared.domain.events import Told
 from shared.domain.job import Job, JobKind, JobState
-from shared.operations.following import Heard, Progress
+from shared.operations.jobs.following import Heard, Progress
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 PATIENCE = timedelta(seconds=20)

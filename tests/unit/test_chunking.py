@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.manifest import Chunk
-from shared.operations import chunking
-from shared.operations.chunking import ChunkWriter
+from shared.operations.snapshots import chunking
+from shared.operations.snapshots.chunking import ChunkWriter
 
 
 class Shelf:

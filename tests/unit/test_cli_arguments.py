@@ -10,7 +10,7 @@ from cli import output
 from cli.exits import Usage
 from cli.restores import parse_moment
 from cli.snapshots import parse_labels
-from shared.operations import preview
+from shared.operations.databases import preview
 
 
 @pytest.mark.parametrize(

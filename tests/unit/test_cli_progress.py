@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.progress import Lines
 from shared.domain.job import Job, JobKind, JobState
-from shared.operations.following import Progress
+from shared.operations.jobs.following import Progress
 
 THEN = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 

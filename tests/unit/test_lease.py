@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import Unreachable
-from shared.operations.lease import Lease, LeaseLost, Stopped
+from shared.operations.jobs.lease import Lease, LeaseLost, Stopped
 
 TTL = timedelta(seconds=0.6)
 DEADLINE_SECONDS = 10.0

@@ -11,7 +11,7 @@ import pytest
 from shared.domain import wording
 from shared.domain.meters import NoMeters
 from shared.errors import NotFound, Unreachable
-from shared.operations.lease import Lease, LeaseLost
+from shared.operations.jobs.lease import Lease, LeaseLost
 from shared.storage.memory import MemoryStorage
 from shared.storage.metered import MeteredStorage
 

@@ -1,0 +1,1 @@
+"""What a database is and needs, and what is built beside it."""

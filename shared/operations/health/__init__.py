@@ -1,0 +1,1 @@
+"""How things are: readiness, figures, reports, the doctor."""

@@ -1,0 +1,1 @@
+"""The job protocol: asked for, claimed, leased, handed on, followed."""

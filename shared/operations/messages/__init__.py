@@ -1,0 +1,1 @@
+"""In over the event bus; out to the bus and to people."""

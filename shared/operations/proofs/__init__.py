@@ -1,0 +1,1 @@
+"""What is compared after a restore, and what it proves."""

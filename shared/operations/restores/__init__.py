@@ -1,0 +1,1 @@
+"""Every job that puts something back, and takes it back again."""

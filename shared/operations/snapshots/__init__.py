@@ -1,0 +1,1 @@
+"""Copied, sealed, and judged."""

@@ -1,0 +1,116 @@
+"""Say of a new snapshot why it looks wrong, and hear from an operator that it is right as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+
+import structlog
+
+from shared.catalog.catalog import Transaction
+from shared.domain import suspicion
+from shared.domain.access import Actor
+from shared.domain.manifest import Manifest
+from shared.domain.snapshot import Reason, Snapshot, SnapshotState
+from shared.domain.suspicion import Contents
+from shared.domain.wording import shown
+from shared.errors import NotFound, Refused
+from shared.operations.fleet import Fleet
+from shared.operations.trust import auditing, standing
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """What was found of one snapshot. `is_news` where an operator should hear of it."""
+
+    snapshot_id: str
+    sentences: tuple[str, ...] = ()
+    compared_with: str | None = None
+    is_news: bool = False
+
+
+def of(fleet: Fleet, manifest: Manifest) -> Suspicion:
+    """Compare a snapshot that is about to be sealed with the newest good one before it.
+
+    A safeguard is never suspect: it shows a database that somebody is about to give up.
+    """
+    with fleet.catalog.transaction() as tx:
+        taken = tx.snapshots.get(manifest.id)
+        if taken is None or taken.reason is Reason.SAFEGUARD:
+            return Suspicion(snapshot_id=manifest.id)
+        rows = {f"{table.schema}.{table.name}": table.row_count for table in manifest.tables}
+        now = Contents(table_rows=rows, raw_bytes=manifest.raw_bytes)
+        measure, sentences = compare(tx, taken, now)
+        former = newest_before(tx, taken)
+    so_far = former.suspicions if former is not None and former.is_suspect else ()
+    return Suspicion(
+        snapshot_id=manifest.id,
+        sentences=sentences,
+        compared_with=measure.id if measure is not None else None,
+        is_news=suspicion.is_news(sentences, so_far=so_far),
+    )
+
+
+def compare(tx: Transaction, taken: Snapshot, now: Contents) -> tuple[Snapshot | None, tuple[str, ...]]:
+    measure = tx.snapshots.measure(taken.database, before=taken.sequence)
+    return measure, suspicion.judge(contents(tx, measure) if measure is not None else None, now)
+
+
+def contents(tx: Transaction, snapshot: Snapshot) -> Contents:
+    return Contents(table_rows=tx.snapshots.table_rows(snapshot.id), raw_bytes=snapshot.raw_bytes or 0)
+
+
+def newest_before(tx: Transaction, taken: Snapshot) -> Snapshot | None:
+    """The newest sealed one before it, good or not; no safeguard."""
+    listed = tx.snapshots.listing(database=taken.database)
+    return next((each for each in listed if _is_regular(each) and each.sequence < taken.sequence), None)
+
+
+def alert(tx: Transaction, found: Suspicion, *, database: str, job_id: str) -> None:
+    """Tell of a suspect snapshot, in the transaction that seals it: once for a run of them, until it gets worse."""
+    if not found.sentences:
+        return
+    facts = {"snapshot_id": found.snapshot_id, "compared_with": found.compared_with}
+    if found.is_news:
+        log.warning("snapshot_suspect", suspicions=found.sentences, **facts)
+        data = {**facts, "suspicions": list(found.sentences)}
+        tx.outbox.add("snapshot.suspect", database=database, job_id=job_id, data=data)
+    else:
+        log.info("snapshot_still_suspect", suspicions=found.sentences, **facts)
+
+
+def accept(fleet: Fleet, snapshot_id: str, *, by: Actor) -> Snapshot:
+    """Let a suspect snapshot count, and let what came after it be compared with it.
+
+    Refused where it is not suspect. Accepted twice it is accepted.
+    """
+    with fleet.catalog.transaction() as tx:
+        found = tx.snapshots.get(snapshot_id)
+        if found is None:
+            raise NotFound(f"no snapshot {shown(snapshot_id)}", code="snapshot_unknown")
+        if not found.suspicions:
+            raise Refused(
+                f"snapshot {snapshot_id} is {found.standing}, not suspect: there is nothing to accept",
+                code="not_suspect",
+                hint=f"`snapfleet snapshot show {snapshot_id}` tells more",
+            )
+        if not tx.snapshots.accept(snapshot_id):
+            raise Refused(f"snapshot {snapshot_id} is {found.state}", code="snapshot_not_sealed")
+        if found.is_suspect:
+            data = {"snapshot_id": snapshot_id, "suspicions": list(found.suspicions)}
+            tx.outbox.add("snapshot.cleared", database=found.database, job_id=None, data=data)
+            auditing.did(tx, "snapshot.accepted", by=by, database=found.database, details=data)
+        later = (each for each in tx.snapshots.listing(database=found.database) if each.is_suspect)
+        for each in sorted(later, key=attrgetter("sequence")):
+            if _is_regular(each) and each.sequence > found.sequence:
+                _, sentences = compare(tx, each, contents(tx, each))
+                tx.snapshots.suspect(each.id, sentences)
+        accepted = tx.snapshots.get(snapshot_id)
+    standing.keep(fleet, found.database)
+    return accepted or found
+
+
+def _is_regular(snapshot: Snapshot) -> bool:
+    return snapshot.state is SnapshotState.SEALED and snapshot.reason is not Reason.SAFEGUARD

@@ -1,0 +1,62 @@
+"""Keep what the catalog knows of each snapshot beside its manifest, so that losing the catalog loses little.
+
+A row that changed is found by its fingerprint, whoever changed it and however. So this is called right
+after what changes one most often, and by housekeeping for all the rest: also for what a dead process left.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from shared.domain.standing import Standing
+from shared.errors import SnapfleetError
+from shared.operations.fleet import Fleet
+from shared.operations.trust import chain
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 1000
+
+
+def keep(fleet: Fleet, database: str | None = None) -> None:
+    """Write the standing of every snapshot whose row has changed since, of one database or of all.
+
+    Never fails: what cannot be written now is written by the next call. Where others sign what this process
+    cannot, it leaves all of it to them.
+    """
+    if fleet.repository.signing.leaves_writing:
+        return
+    try:
+        with fleet.catalog.transaction() as tx:
+            unwritten = tx.standings.unwritten(database, limit=AT_ONCE, marks=fleet.repository.marks)
+        chain.keep(fleet, sorted({name for _, name in unwritten}))
+        for snapshot_id, _ in unwritten:
+            write(fleet, snapshot_id)
+    except SnapfleetError as exc:
+        log.warning("standing_not_written", database=database, code=exc.code)
+
+
+def keep_one(fleet: Fleet, snapshot_id: str) -> None:
+    """The same for one snapshot, whose row has just been changed: nobody who waits pays for all the others."""
+    try:
+        write(fleet, snapshot_id)
+    except SnapfleetError as exc:
+        log.warning("standing_not_written", snapshot=snapshot_id, code=exc.code)
+
+
+def write(fleet: Fleet, snapshot_id: str) -> None:
+    """Write one. Two writers of one snapshot take turns, so that the older never overwrites the newer.
+
+    Not where others sign what this process cannot.
+    """
+    if fleet.repository.signing.leaves_writing:
+        return
+    with fleet.catalog.transaction() as tx:
+        unwritten = tx.standings.take(snapshot_id, marks=fleet.repository.marks)
+        if unwritten is None:
+            return
+        snapshot = unwritten.snapshot
+        fleet.repository.put_standing(snapshot.database, snapshot.id, Standing.of(snapshot))
+        if not tx.standings.written(unwritten):
+            # It is being deleted, and whoever does that may have been here already.
+            fleet.repository.delete_standing(snapshot.database, snapshot.id)

@@ -1,0 +1,1 @@
+"""Schedules, retention, checks, and what is put in order when something was left."""
