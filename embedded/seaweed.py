@@ -42,6 +42,17 @@ class SeaweedFS(Server):
     def secret_key(self) -> str:
         return self.secret("secret_key")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its bucket, and the way there, as a fleet is told of them."""
+        return {
+            "S3_BUCKET": self.bucket,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
     def _choose_ports(self, remembered: Remembered) -> tuple[int, ...]:
         return remembered.ports(*_PORTS, wanted=self._wanted_port)
 

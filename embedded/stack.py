@@ -131,13 +131,7 @@ class Stack:
             ours["REDIS_URL"] = self.valkey.url
         if self.seaweed is not None:
             misleading = (*misleading, "AWS_")
-            ours |= {
-                "S3_BUCKET": self.seaweed.bucket,
-                "AWS_ENDPOINT_URL_S3": self.seaweed.endpoint,
-                "AWS_ACCESS_KEY_ID": self.seaweed.access_key,
-                "AWS_SECRET_ACCESS_KEY": self.seaweed.secret_key,
-                "AWS_DEFAULT_REGION": self.seaweed.region,
-            }
+            ours |= self.seaweed.environment
         kept = {name: value for name, value in self._given.items() if not name.startswith(misleading)}
         return kept | ours
 

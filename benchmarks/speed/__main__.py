@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 Path(folder) / str(major), major=major, bin_dir=bin_dir, addresses=works.addresses(size)
             )
             with site:
-                os.environ.update(site.s3)  # noqa: TID251 - the S3 client finds its keys there
+                os.environ.update(site.seaweed.environment)  # noqa: TID251 - the S3 client finds its keys there
                 if options.only in {None, "works"}:
                     measured = works.Works(site, size, say=say)
                     measured.measure()

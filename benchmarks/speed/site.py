@@ -117,16 +117,6 @@ class Site:
         parts = urlsplit(url)
         return urlunsplit(parts._replace(netloc=parts.netloc.replace("@127.0.0.1:", f"@{address}:")))
 
-    @property
-    def s3(self) -> dict[str, str]:
-        return {
-            "S3_BUCKET": self.seaweed.bucket,
-            "AWS_ENDPOINT_URL_S3": self.seaweed.endpoint,
-            "AWS_ACCESS_KEY_ID": self.seaweed.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.seaweed.secret_key,
-            "AWS_DEFAULT_REGION": self.seaweed.region,
-        }
-
     def stored(self, prefix: str) -> tuple[int, int]:
         """Objects and bytes below a prefix of the bucket."""
         session = boto3.Session(
@@ -173,7 +163,7 @@ class Site:
         )
         return (
             clean_environment(folder)
-            | self.s3
+            | self.seaweed.environment
             | urls
             | {
                 "TMPDIR": str(folder / "tmp"),

@@ -179,7 +179,7 @@ class Works:
 
     def _environment(self) -> dict[str, str]:
         path = f"{self._site.bin_dir}:{os.defpath}"
-        return self._site.s3 | {
+        return self._site.seaweed.environment | {
             "PATH": path,
             "HOME": str(self._site.folder),
             "TMPDIR": str(self._site.folder),

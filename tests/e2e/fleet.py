@@ -303,11 +303,8 @@ class RealFleet:
             "SHOP_URL": self.url(),
             "CATALOG_URL": self.catalog_server.dsn(self.catalog),
             "REDIS_URL": self.valkey.url,
-            "S3_BUCKET": self.seaweed.bucket,
+            **self.seaweed.environment,
             "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.gate.port}",
-            "AWS_ACCESS_KEY_ID": self.seaweed.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.seaweed.secret_key,
-            "AWS_DEFAULT_REGION": self.seaweed.region,
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "LOG_FORMAT": "json",
         }

@@ -66,12 +66,8 @@ class Site:
             "DATABASE_URL": self.url(self.name),
             "CATALOG_URL": self.url(self.catalog),
             "REDIS_URL": valkey.url,
-            "S3_BUCKET": seaweed.bucket,
+            **seaweed.environment,
             "S3_PREFIX": tag,
-            "AWS_ENDPOINT_URL_S3": seaweed.endpoint,
-            "AWS_ACCESS_KEY_ID": seaweed.access_key,
-            "AWS_SECRET_ACCESS_KEY": seaweed.secret_key,
-            "AWS_DEFAULT_REGION": seaweed.region,
             "LEASE_SECONDS": "10",
             # A test that wants a proof asks for one.
             "VERIFY": "never",

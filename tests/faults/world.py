@@ -379,11 +379,7 @@ class World:
             "SHOP_URL": self.shop.url,
             "CATALOG_URL": self.catalog_url(),
             "REDIS_URL": self.redis_url(),
-            "S3_BUCKET": self.seaweed.bucket,
-            "AWS_ENDPOINT_URL_S3": self.seaweed.endpoint,
-            "AWS_ACCESS_KEY_ID": self.seaweed.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.seaweed.secret_key,
-            "AWS_DEFAULT_REGION": self.seaweed.region,
+            **self.seaweed.environment,
             "LEASE_SECONDS": "4",
             "LOG_FORMAT": "json",
         }

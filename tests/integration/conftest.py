@@ -38,6 +38,13 @@ Inline = Callable[..., InlineFleet]
 RoleMaker = Callable[..., str]
 
 
+@pytest.fixture(scope="module")
+def home(postgres: Postgres) -> Generator[InlineFleet]:
+    """One fleet for all tests of a module: `bus_home.fresh(home)` has it without a job."""
+    with bus_home.made(postgres) as fleet:
+        yield fleet
+
+
 @pytest.fixture
 def role() -> Generator[RoleMaker]:
     """A maker of roles: `role(server, options="nologin") -> name`. Ask for it before `database`."""

@@ -55,12 +55,8 @@ class Site:
             "DATABASE_NAME": "shop",
             "CATALOG_URL": self.url(self.catalog),
             "REDIS_URL": self.valkey.url,
-            "S3_BUCKET": self.seaweed.bucket,
+            **self.seaweed.environment,
             "S3_PREFIX": self.tag,
-            "AWS_ENDPOINT_URL_S3": self.seaweed.endpoint,
-            "AWS_ACCESS_KEY_ID": self.seaweed.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.seaweed.secret_key,
-            "AWS_DEFAULT_REGION": self.seaweed.region,
             "ALLOW_OLD_TOOLS": "true",
         }
 

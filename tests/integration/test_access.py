@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from embedded.postgres import Postgres
 from shared.catalog import catalog
 from shared.domain import tokens
 from shared.domain.access import Principal, Role
@@ -24,12 +22,6 @@ from tests.integration.inline_fleet import NAME, InlineFleet
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 SECRET, OTHER = (tokens.secret_of(bytes([number]) * 32) for number in (1, 2))
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Iterator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 @pytest.fixture

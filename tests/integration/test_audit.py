@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from embedded.postgres import Postgres
 from shared.catalog import catalog
 from shared.catalog.audit import Audit
 from shared.domain.access import Actor, Principal, Role
@@ -30,19 +29,13 @@ from shared.operations.trust import auditing
 from shared.operations.upkeep import rebuilding, schedule
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER
-from tests.integration import audited, bus_home
+from tests.integration import audited
 from tests.integration.audited import ask, entries, examined, faults, told
 from tests.integration.bus_world import BusWorld, request
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 Maker = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Iterator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -14,19 +14,13 @@ from shared.operations.jobs import requests
 from shared.operations.upkeep import schedule
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER
-from tests.integration import audited, bus_home
+from tests.integration import audited
 from tests.integration.audited import ask, entries, examined, faults
 from tests.integration.conftest import RoleMaker
 from tests.integration.inline_fleet import InlineFleet
 
 Maker = Callable[..., str]
 RIGHTS = Path(__file__).parents[2] / "deploy" / "sql" / "catalog.sql"
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Iterator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 @pytest.fixture

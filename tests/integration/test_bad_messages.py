@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from embedded.postgres import Postgres
 from shared.domain.events import Ask
 from shared.errors import SnapfleetError
 from shared.operations import steps
@@ -27,12 +26,6 @@ NOW = datetime.now(UTC)
 MEGABYTE = 1_000_000
 MANY = 10_000
 JOB = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Generator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 @pytest.fixture

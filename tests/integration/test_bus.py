@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +11,6 @@ import psycopg
 import pytest
 
 from bus.ingest import MAX_DELIVERIES
-from embedded.postgres import Postgres
 from shared.catalog import catalog
 from shared.domain.events import ALLOWED, Ask
 from shared.errors import Unreachable
@@ -26,12 +24,6 @@ from tests.integration.bus_world import AT_ONCE, BusWorld, request
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 RESTORE_JOB = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Generator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from bus.client import Consciousness, Event
-from embedded.postgres import Postgres
 from shared.domain.events import ALLOWED
 from shared.errors import NotFound, Permanent, Refused, SnapfleetError, Unreachable
 from shared.streams.base import REQUESTS, Streams
@@ -24,12 +23,6 @@ from tests.integration.inline_fleet import NAME, InlineFleet
 PATIENCE = timedelta(seconds=30)
 SOON = timedelta(seconds=0.2)
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Generator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 @pytest.fixture

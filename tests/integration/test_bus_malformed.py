@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
-import pytest
 from redis import Redis
 from sqlalchemy import text
 
-from embedded.postgres import Postgres
 from shared.streams.base import BODY, DEAD, EVENTS, INGEST, REQUESTS
 from shared.streams.redis import RedisStreams
 from tests.integration import bus_home, malformed
@@ -19,12 +16,6 @@ from tests.integration.inline_fleet import InlineFleet
 COUNT, SEED = 300, 20_261_122
 WRITTEN = {"inbox", "outbox", "job", "job_step", "cause", "database", "audit"}
 """What answering writes to, and what a granted request does."""
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Generator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 def rows(fleet: InlineFleet) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
@@ -13,7 +13,6 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 
-from embedded.postgres import Postgres
 from shared.catalog.catalog import Transaction
 from shared.errors import Unreachable
 from shared.operations.messages.relaying import CEILING, Relay
@@ -25,12 +24,6 @@ from tests.integration.bus_world import AT_ONCE, BusWorld, request
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 OTHERS = ("one", "two")
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Generator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 @pytest.fixture
