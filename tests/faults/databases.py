@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -253,11 +254,11 @@ def disk_full(kind: JobKind, point: str) -> Case:
 
 def ddl(world: World) -> None:
     """Every copy ends whole or fails cleanly; what is sealed can be proven."""
-    scene = SCENES[JobKind.SNAPSHOT](world)
+    scene, enough = SCENES[JobKind.SNAPSHOT](world), world.folder / "ddl-enough"
 
     def restless(_fleet: object) -> None:
         with world.shop.session() as session:
-            for number in range(10_000):
+            for number in itertools.takewhile(lambda _: not enough.exists(), itertools.count()):
                 session.execute("create table passing (id int)")
                 session.execute("create index on passing (id)")
                 session.execute("alter table passing add column more text")
@@ -271,7 +272,10 @@ def ddl(world: World) -> None:
         job_id = scene.ask()
         world.work_until(lambda: world.job(job_id).state.is_final, lambda: f"the end of {world.job(job_id)}")
     finally:
-        actor.kill()
+        # Killed, it would leave a server process behind that may still be about to create something.
+        enough.touch()
+        actor.wait()
+        enough.unlink()
     with world.shop.session() as session:
         session.execute("drop table if exists passing")
         session.execute("drop sequence if exists fleeting")
