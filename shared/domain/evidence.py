@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 from shared.domain.proof import Digests
 
-METHOD = 2
+METHOD = 3
 """How digests are computed. It grows when they would come out differently for the same content."""
+
+KNOWN_METHODS = frozenset({2, METHOD})
+"""Those by which digests can still be computed, to compare with what was recorded by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,8 @@
 """Digests of rows, computed by the server: a sum of 64-bit hashes, so that the order of rows is of no matter.
 
-    hash of a row = hashtextextended(row(<its columns by name>)::text collate "C", 0)
-
-Of a column of text or varchar that row holds `hashtextextended(<column> collate "C", 0)`, of one of bytea
-its SHA-256: they may be long. The text of values is the one that the session's preamble fixes. A digest tells content that differs by an
-accident; against somebody who would forge one stand the SHA-256s of what is stored. Where a row's text is
-larger than the server can hold (1 GB) there is no digest, and None stands for it.
+How one row is hashed is told in `row_hashes`. The text of values is the one that the session's preamble fixes.
+A digest tells content that differs by an accident; against somebody who would forge one stand the SHA-256s of
+what is stored. Where a text is larger than the server can hold (1 GB) there is no digest, and None stands for it.
 """
 
 from __future__ import annotations
@@ -18,8 +15,7 @@ from psycopg import sql
 
 from shared.domain.manifest import TableCount
 from shared.domain.parts import Table
-from shared.postgres import inspection
-from shared.postgres.copying import identifier
+from shared.postgres import inspection, row_hashes
 from shared.postgres.session import Session, statement
 
 AT_ONCE = 200
@@ -30,13 +26,6 @@ TOO_LARGE = (
     psycopg.errors.OutOfMemory,
     psycopg.errors.InternalError_,
 )
-
-FORMS = {
-    "bytea": sql.SQL("pg_catalog.sha256({})"),
-    "text": sql.SQL('pg_catalog.hashtextextended({} collate pg_catalog."C", 0)'),
-    "other": sql.SQL("{}"),
-}
-"""What a row's text holds of a column. Long values quoted in it would pass the 1 GB that the server can hold."""
 
 XIDS = 2**32
 """A row knows the transaction that brought it by the last 32 bits of its id."""
@@ -55,22 +44,15 @@ class Rows:
 NO_ROWS = Rows(count=0, digest="0")
 
 
-def expressions(session: Session) -> Expressions:
+def expressions(session: Session, *, method: int) -> Expressions:
     """For each table, by schema and name, the hash of one of its rows as SQL, in ASCII."""
     encoding = str(session.info.parameter_status("server_encoding"))
     return {
-        (r["schema"], r["name"]): expression(
-            tuple(zip(r["names"], r["forms"], strict=True)), encoding=encoding
+        (r["schema"], r["name"]): row_hashes.hash_of_row(
+            tuple(zip(r["names"], r["types"], strict=True)), encoding=encoding, method=method
         )
         for r in session.execute(statement("digest_columns").encode())
     }
-
-
-def expression(columns: Sequence[tuple[str, str]], *, encoding: str) -> str:
-    """Of columns by (name, form), as `digest_columns.sql` tells them."""
-    values = [FORMS[form].format(identifier(name, encoding)) for name, form in columns]
-    row = sql.SQL("row({})::pg_catalog.text").format(sql.SQL(", ").join(values))
-    return FORMS["text"].format(row).as_string()
 
 
 def count(session: Session, tables: Sequence[Table], known: Expressions) -> tuple[TableCount, ...]:

@@ -73,8 +73,8 @@ def compare(
 
 
 def notes_on_method(manifest: Manifest) -> Iterator[str]:
-    if manifest.evidence is not None and not rows.can_tell(manifest):
-        yield "content was digested in another way than now, and is not compared; numbers are"
+    if manifest.evidence is not None and rows.known_evidence(manifest) is None:
+        yield "content was digested in a way that is not known here, and is not compared; numbers are"
 
 
 def in_sequences(session: Session, manifest: Manifest) -> Iterator[str]:
@@ -93,7 +93,7 @@ def in_evidence(session: Session, manifest: Manifest, choice: Digests) -> Iterat
         # A snapshot of a former release does not say what was invalid at its source.
         yield from (f"index {name} is invalid" for name in inspection.invalid_indexes(session))
         return
-    compares_content = choice is not Digests.NONE and rows.can_tell(manifest)
+    compares_content = choice is not Digests.NONE and rows.known_evidence(manifest) is not None
     wanted = recorded.large_objects.digest_of if compares_content else Digests.NONE
     majors = (manifest.source.server_version_num // 10000, inspection.server_version(session) // 10000)
     yield from differences.in_evidence(

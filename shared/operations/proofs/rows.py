@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.domain import parts as partition
-from shared.domain.evidence import METHOD
+from shared.domain.evidence import KNOWN_METHODS, Evidence
 from shared.domain.manifest import Manifest, Part, TableCount
 from shared.domain.parts import Table
 from shared.domain.proof import Digests
@@ -39,7 +39,8 @@ def compare(session: Session, manifest: Manifest, *, brought_by: BroughtBy, choi
     """Of every table the number of its rows; of those that `choice` names what they hold."""
     tables = {(t.schema, t.name): t for t in inspection.tables(session)}
     recorded = {(t.schema, t.name): t for t in manifest.tables}
-    expressions = digests.expressions(session) if can_tell(manifest) else {}
+    recorded_by = known_evidence(manifest)
+    expressions = digests.expressions(session, method=recorded_by.method) if recorded_by else {}
     whole = frozenset(
         key
         for key in partition.digested(tables.values(), choice) & recorded.keys() & expressions.keys()
@@ -69,9 +70,10 @@ def compare(session: Session, manifest: Manifest, *, brought_by: BroughtBy, choi
     )
 
 
-def can_tell(manifest: Manifest) -> bool:
-    """Whether its digests are those that would be computed now."""
-    return manifest.evidence is not None and manifest.evidence.method == METHOD
+def known_evidence(manifest: Manifest) -> Evidence | None:
+    """Its evidence, where digests can still be computed in the way in which these were."""
+    evidence = manifest.evidence
+    return evidence if evidence is not None and evidence.method in KNOWN_METHODS else None
 
 
 def chosen_parts(

@@ -18,7 +18,7 @@ import structlog
 
 from shared import failpoints
 from shared.domain import parts as partition
-from shared.domain.evidence import Evidence
+from shared.domain.evidence import METHOD, Evidence
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import (
     Chunk,
@@ -80,7 +80,7 @@ def take(run: StepRun, taking: Taking) -> None:
     run.fleet.repository.signing.refuse_unable("a snapshot")
     with held_moment(run) as moment:
         facts = describe(moment, run.database.digests)
-        expressions = digests.expressions(moment.session)
+        expressions = digests.expressions(moment.session, method=METHOD)
         specs = partition.split(moment.tables, part_bytes=run.database.part_bytes)
         share_out(run, taking, moment, specs, expressions)
         split = sorted({(spec.schema, spec.table) for spec in specs})
