@@ -117,6 +117,7 @@ def make_context(
             requests_per_minute=settings.requests_per_minute,
             failures_per_minute=settings.failures_per_minute,
         ),
+        waiting_jobs=settings.waiting_jobs,
         anonymous=ANONYMOUS if settings.anonymous else None,
         watch=Watch(lambda places: following.hear(fleet, places)),
         readiness=Readiness(fleet),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from fastapi import Response
@@ -10,6 +10,7 @@ from fastapi import Response
 from api import shapes
 from api.idempotency import Asked
 from shared.domain.job import Job, JobKind, NewJob
+from shared.errors import Busy, SnapfleetError
 from shared.operations.jobs import requests
 from shared.operations.jobs.requests import Accepted
 
@@ -22,6 +23,40 @@ RESPONSES: dict[int | str, dict[str, object]] = {
         },
     }
 }
+
+
+Decide = Callable[[], Mapping[str, object]]
+"""What a new job is to be asked; raises where it is refused."""
+
+
+def accepted(asked: Asked, *, kind: JobKind, database: str, decide: Decide) -> Accepted:
+    """The job that this key has made, else a new one. What a repetition finds changed is the first one's doing."""
+    before = asked.before(kind=kind, database=database)
+    if before is not None:
+        return before
+    try:
+        refuse_full(asked)
+        request = decide()
+    except SnapfleetError:
+        # Asked twice at once, the other may have been quicker, and have changed what was looked at here.
+        before = asked.before(kind=kind, database=database)
+        if before is None:
+            raise
+        return before
+    return made(asked, kind=kind, database=database, request=request)
+
+
+def refuse_full(asked: Asked) -> None:
+    """Busy where so many jobs of this token wait already that another one would only wait behind them."""
+    here = asked.caller.here
+    with here.fleet.catalog.transaction() as tx:
+        waiting = tx.jobs.waiting(asked.mine, most=here.waiting_jobs)
+    if waiting >= here.waiting_jobs:
+        raise Busy(
+            f"{waiting} jobs that this token has asked for wait for their turn",
+            code="too_many_waiting",
+            hint="ask again when some have run, or cancel some; the limit is `waiting_jobs` under [api]",
+        )
 
 
 def made(asked: Asked, *, kind: JobKind, database: str, request: Mapping[str, object]) -> Accepted:
@@ -38,8 +73,8 @@ def made(asked: Asked, *, kind: JobKind, database: str, request: Mapping[str, ob
     return requests.submit(here.fleet, new, by=asked.caller.actor)
 
 
-def submit(asked: Asked, *, kind: JobKind, database: str, request: Mapping[str, object]) -> Response:
-    return answer(made(asked, kind=kind, database=database, request=request).job)
+def submit(asked: Asked, *, kind: JobKind, database: str, decide: Decide) -> Response:
+    return answer(accepted(asked, kind=kind, database=database, decide=decide).job)
 
 
 def answer(job: Job) -> Response:

@@ -41,6 +41,8 @@ class Context:
     """Whether the process was asked to end: who waits for something is sent away."""
     rates: Rates = field(default_factory=Rates)
     """How often one token may ask, and one address be refused."""
+    waiting_jobs: int = 1_000
+    """How many jobs of one token may wait for their turn."""
 
 
 def of(request: Request) -> Context:

@@ -81,7 +81,7 @@ async def follow_job(
         heard = (await run_in_threadpool(following.hear, caller.here.fleet, {job.id: after}))[job.id]
         if not heard.told:
             return Response(status_code=HTTPStatus.NO_CONTENT)
-    caller.here.watch.refuse_full()
+    caller.here.watch.refuse_full(caller.principal.name)
     return StreamingResponse(stream(caller, job.id, after), media_type="text/event-stream", headers=HEADERS)
 
 
@@ -89,7 +89,7 @@ async def stream(caller: Caller, job_id: str, after: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     until = loop.time() + LONGEST.total_seconds()
     shown: dict[str, Any] = {}
-    with caller.here.watch.subscribed(job_id, after=after) as subscription:
+    with caller.here.watch.subscribed(job_id, after=after, by=caller.principal.name) as subscription:
         yield f"retry: {COME_AGAIN_MS}\n\n"
         while not caller.here.is_closing() and loop.time() < until:
             heard = await next_of(caller, subscription)

@@ -40,6 +40,8 @@ class Asked:
     caller: Caller
     key: str
     digest: str
+    mine: str
+    """What every key of the same token begins with, and of no other one."""
 
     def before(self, *, kind: JobKind, database: str) -> Accepted | None:
         """What it was answered with; None where it is new. Refused(idempotency_key_reused)."""
@@ -54,8 +56,10 @@ def asked(request: Request, caller: Caller, key: str, body: BaseModel | None = N
     # Without defaults: a field that a later release adds leaves the digests of this one as they are.
     said = None if body is None else body.model_dump(mode="json", exclude_defaults=True)
     text = json.dumps([request.method, request.url.path, query, said], sort_keys=True)
+    mine = f"api:{len(name)}:{name}:"
     return Asked(
         caller=caller,
-        key=f"api:{len(name)}:{name}:{key}",
+        key=f"{mine}{key}",
         digest=hashlib.sha256(text.encode()).hexdigest(),
+        mine=mine,
     )

@@ -102,6 +102,8 @@ OF_CODES: Mapping[str, HTTPStatus] = {
     "catalog_rights": HTTPStatus.SERVICE_UNAVAILABLE,
     "catalog_not_migrated": HTTPStatus.SERVICE_UNAVAILABLE,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "too_many_waiting": HTTPStatus.TOO_MANY_REQUESTS,
+    "too_many_followers": HTTPStatus.TOO_MANY_REQUESTS,
 }
 # The first that fits counts.
 OF_KINDS: tuple[tuple[type[SnapfleetError], HTTPStatus], ...] = (

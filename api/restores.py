@@ -69,21 +69,21 @@ def restore(
     here, database = caller.here, caller.database(name).name
     refuse_other_name(database, body.database)
     asked = idempotency.asked(request, caller, key, body)
-    before = asked.before(kind=JobKind.RESTORE, database=database)
-    if before is not None:
-        return accepting.answer(before.job)
-    seen = look(caller, database, body, at_moment=False)
-    if seen.obstacles:
-        raise seen.obstacles[0]
-    preview.refuse_changed(body.plan_id, seen.plan_id)
-    wants_safeguard = body.safeguard and body.to is None
-    wanted = requests.restore_request(
-        snapshot_id=seen.snapshot.id,
-        to=body.to,
-        safeguard_id=here.new_snapshot_id(here.clock()) if wants_safeguard else None,
-        plan_id=body.plan_id,
-    )
-    return accepting.submit(asked, kind=JobKind.RESTORE, database=database, request=wanted)
+
+    def decide() -> dict[str, object]:
+        seen = look(caller, database, body, at_moment=False)
+        if seen.obstacles:
+            raise seen.obstacles[0]
+        preview.refuse_changed(body.plan_id, seen.plan_id)
+        wants_safeguard = body.safeguard and body.to is None
+        return requests.restore_request(
+            snapshot_id=seen.snapshot.id,
+            to=body.to,
+            safeguard_id=here.new_snapshot_id(here.clock()) if wants_safeguard else None,
+            plan_id=body.plan_id,
+        )
+
+    return accepting.submit(asked, kind=JobKind.RESTORE, database=database, decide=decide)
 
 
 @router.post(
@@ -101,13 +101,11 @@ def undo_restore(
     database = caller.database(done.database).name
     refuse_other_name(database, body.database)
     asked = idempotency.asked(request, caller, key, body)
-    before = asked.before(kind=JobKind.UNDO, database=database)
-    if before is not None:
-        return accepting.answer(before.job)
-    parked = requests.undoable(caller.here.fleet, done.id)
-    return accepting.submit(
-        asked, kind=JobKind.UNDO, database=database, request={"restore_job": parked.job_id}
-    )
+
+    def decide() -> dict[str, object]:
+        return {"restore_job": requests.undoable(caller.here.fleet, done.id).job_id}
+
+    return accepting.submit(asked, kind=JobKind.UNDO, database=database, decide=decide)
 
 
 def refuse_other_name(database: str, repeated: str) -> None:

@@ -110,19 +110,18 @@ def take(asked: Asked, name: str, body: TakeSnapshot, *, prove: bool) -> Taken:
             status=HTTPStatus.UNPROCESSABLE_ENTITY,
             hint="leave `verify` out",
         )
-    before = asked.before(kind=JobKind.SNAPSHOT, database=database)
-    if before is not None:
-        return before
-    wanted = VerifyPolicy.ALWAYS if prove else body.verify and VerifyPolicy(body.verify)
-    request = requests.snapshot_request(
-        snapshot_id=here.new_snapshot_id(here.clock()),
-        prune_job_id=here.new_job_id(),
-        verify_job_id=here.new_job_id(),
-        reason=Reason.MANUAL,
-        labels=body.labels,
-        verify=wanted,
-    )
-    return accepting.made(asked, kind=JobKind.SNAPSHOT, database=database, request=request)
+
+    def decide() -> dict[str, object]:
+        return requests.snapshot_request(
+            snapshot_id=here.new_snapshot_id(here.clock()),
+            prune_job_id=here.new_job_id(),
+            verify_job_id=here.new_job_id(),
+            reason=Reason.MANUAL,
+            labels=body.labels,
+            verify=VerifyPolicy.ALWAYS if prove else body.verify and VerifyPolicy(body.verify),
+        )
+
+    return accepting.accepted(asked, kind=JobKind.SNAPSHOT, database=database, decide=decide)
 
 
 @router.get("/snapshots/{snapshot_id}", response_model=SnapshotDetail, operation_id="showSnapshot")
@@ -160,13 +159,13 @@ def verify_snapshot(
     found = caller.snapshot(snapshot_id)
     database = caller.database(found.database)
     asked = idempotency.asked(request, caller, key, body)
-    before = asked.before(kind=JobKind.VERIFY, database=database.name)
-    if before is not None:
-        return accepting.answer(before.job)
-    requests.choose_snapshot(caller.here.fleet, database.name, snapshot_id=found.id, at=None)
-    digests = Digests(body.digests) if body.digests else database.digests
-    proof = verifying.request(found.id, digests=digests, prune_job_id=None)
-    return accepting.submit(asked, kind=JobKind.VERIFY, database=database.name, request=proof)
+
+    def decide() -> dict[str, object]:
+        requests.choose_snapshot(caller.here.fleet, database.name, snapshot_id=found.id, at=None)
+        digests = Digests(body.digests) if body.digests else database.digests
+        return verifying.request(found.id, digests=digests, prune_job_id=None)
+
+    return accepting.submit(asked, kind=JobKind.VERIFY, database=database.name, decide=decide)
 
 
 @router.post("/snapshots/{snapshot_id}/accept", response_model=Snapshot, operation_id="acceptSnapshot")
@@ -240,9 +239,9 @@ def delete_snapshot(
     found = caller.snapshot(snapshot_id)
     database = caller.database(found.database).name
     asked = idempotency.asked(request, caller, key)
-    before = asked.before(kind=JobKind.PRUNE, database=database)
-    if before is not None:
-        return accepting.answer(before.job)
-    deleting.refuse(deleting.plan(caller.here.fleet, found.id), plan_id=plan_id)
-    deletion = deleting.request(found.id, plan_id=plan_id)
-    return accepting.submit(asked, kind=JobKind.PRUNE, database=database, request=deletion)
+
+    def decide() -> dict[str, object]:
+        deleting.refuse(deleting.plan(caller.here.fleet, found.id), plan_id=plan_id)
+        return deleting.request(found.id, plan_id=plan_id)
+
+    return accepting.submit(asked, kind=JobKind.PRUNE, database=database, decide=decide)

@@ -44,10 +44,7 @@ def check(
     """
     database = caller.database(name).name
     asked = idempotency.asked(request, caller, key, body)
-    before = asked.before(kind=JobKind.CHECK, database=database)
-    if before is not None:
-        return accepting.answer(before.job)
-    return accepting.submit(asked, kind=JobKind.CHECK, database=database, request=checking.request())
+    return accepting.submit(asked, kind=JobKind.CHECK, database=database, decide=checking.request)
 
 
 @router.post("/prune-plans", response_model=PrunePlan, operation_id="planPrune")
@@ -71,12 +68,12 @@ def prune(
     database = caller.database(name).name
     refuse_other_name(database, body.database)
     asked = idempotency.asked(request, caller, key, body)
-    before = asked.before(kind=JobKind.PRUNE, database=database)
-    if before is not None:
-        return accepting.answer(before.job)
-    plan = pruning.plan(caller.here.fleet, database)
-    if plan.stopped is not None:
-        raise Refused(f"nothing goes now: {plan.stopped}", code="prune_stopped")
-    deleting.refuse_changed(body.plan_id, plan.id)
-    wanted = pruning.request(plan_id=plan.id)
-    return accepting.submit(asked, kind=JobKind.PRUNE, database=database, request=wanted)
+
+    def decide() -> dict[str, object]:
+        plan = pruning.plan(caller.here.fleet, database)
+        if plan.stopped is not None:
+            raise Refused(f"nothing goes now: {plan.stopped}", code="prune_stopped")
+        deleting.refuse_changed(body.plan_id, plan.id)
+        return pruning.request(plan_id=plan.id)
+
+    return accepting.submit(asked, kind=JobKind.PRUNE, database=database, decide=decide)

@@ -27,13 +27,15 @@ Look = Callable[[Mapping[str, int]], Mapping[str, Heard]]
 LOOK_EVERY = timedelta(milliseconds=500)
 MOST = 500
 """Subscriptions at once; each costs an open connection of the server, and memory."""
+MOST_EACH = 100
+"""Of one token, so that it leaves room for all others."""
 
 
 class Subscription:
     """One client's view of one job, from a place in its database's sequence on."""
 
-    def __init__(self, job_id: str, *, after: int) -> None:
-        self.job_id, self.after = job_id, after
+    def __init__(self, job_id: str, *, after: int, by: str) -> None:
+        self.job_id, self.after, self.by = job_id, after, by
         self._heard: Heard | None = None
         self._is_new = asyncio.Event()
 
@@ -64,23 +66,31 @@ class Subscription:
 class Watch:
     """Looks while anybody is subscribed."""
 
-    def __init__(self, look: Look, *, every: timedelta = LOOK_EVERY, most: int = MOST) -> None:
-        self._look, self._every, self._most = look, every, most
+    def __init__(
+        self, look: Look, *, every: timedelta = LOOK_EVERY, most: int = MOST, most_each: int = MOST_EACH
+    ) -> None:
+        self._look, self._every, self._most, self._most_each = look, every, most, most_each
         self._subscriptions: set[Subscription] = set()
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._subscriptions)
 
-    def refuse_full(self) -> None:
-        """Busy where too many follow jobs already."""
+    def refuse_full(self, by: str) -> None:
+        """Busy where too many follow jobs already, all together or as this one."""
         if len(self) >= self._most:
             raise Busy("too many clients follow jobs here", code="too_many_followers", hint="ask again later")
+        if sum(each.by == by for each in self._subscriptions) >= self._most_each:
+            raise Busy(
+                f"this token follows {self._most_each} jobs already, and may follow no more at a time",
+                code="too_many_followers",
+                hint="end a stream first, or ask for /v1/jobs now and then",
+            )
 
     @contextmanager
-    def subscribed(self, job_id: str, *, after: int) -> Generator[Subscription]:
+    def subscribed(self, job_id: str, *, after: int, by: str) -> Generator[Subscription]:
         """Inside it the subscription hears."""
-        subscription = Subscription(job_id, after=after)
+        subscription = Subscription(job_id, after=after, by=by)
         self._subscriptions.add(subscription)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())

@@ -232,6 +232,12 @@ class Jobs:
         row = self._db.execute(query).mappings().one_or_none()
         return to_job(row) if row else None
 
+    def waiting(self, prefix: str, *, most: int) -> int:
+        """How many jobs with keys of this beginning have not begun; counted up to `most`."""
+        query = select(JOB.c.id).where(JOB.c.state == JobState.PENDING)
+        query = query.where(func.starts_with(JOB.c.idempotency_key, prefix)).limit(most)
+        return self._db.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+
     def find(self, prefix: str) -> list[Job]:
         """Jobs whose id starts with what a user typed, in whichever case."""
         query = select(JOB).where(func.starts_with(func.cast(JOB.c.id, JobRow.kind.type), prefix.lower()))

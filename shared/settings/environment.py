@@ -204,6 +204,14 @@ class Environment(Declared):
         ge=1,
         le=MOST_RATE,
     )
+    api_waiting_jobs: Whole | None = setting(
+        None,
+        meaning="As `waiting_jobs` under `[api]`.",
+        right=A_RATE,
+        otherwise="`waiting_jobs` under `[api]`",
+        ge=1,
+        le=MOST_RATE,
+    )
     encryption_recipients: Recipients | None = setting(
         None,
         meaning="As `recipients` under `[encryption]`, with commas between them.",

@@ -34,6 +34,9 @@ class DeclaredApi(Declared):
         ge=1,
         le=MOST_RATE,
     )
+    waiting_jobs: Whole = setting(
+        1_000, meaning="How many jobs of one token may wait for their turn.", right=A_RATE, ge=1, le=MOST_RATE
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class ApiSettings:
     proxies: tuple[str, ...]
     requests_per_minute: int
     failures_per_minute: int
+    waiting_jobs: int
 
 
 def merged(said: Environment, declared: DeclaredApi) -> ApiSettings:
@@ -58,4 +62,5 @@ def merged(said: Environment, declared: DeclaredApi) -> ApiSettings:
         proxies=declared.proxies if said.api_proxies is None else said.api_proxies,
         requests_per_minute=said.api_requests_per_minute or declared.requests_per_minute,
         failures_per_minute=said.api_failures_per_minute or declared.failures_per_minute,
+        waiting_jobs=said.api_waiting_jobs or declared.waiting_jobs,
     )

@@ -151,4 +151,16 @@ def test_more_followers_than_there_is_room_for_are_sent_away(
     api.around(fleet.fleet, watch=Watch(lambda places: hear(fleet.fleet, places), most=1))
     with api.client() as one, one.stream("GET", f"{at}/events"):
         until_followed(api)
-        problem(http.get(f"{at}/events"), 409, "too_many_followers")
+        problem(http.get(f"{at}/events"), 429, "too_many_followers")
+
+
+def test_one_token_does_not_take_the_room_of_all_others(
+    api: Api, http: httpx.Client, fleet: InlineFleet
+) -> None:
+    at = accepted(http)
+    api.around(fleet.fleet, watch=Watch(lambda places: hear(fleet.fleet, places), most_each=1))
+    with api.client() as one, one.stream("GET", f"{at}/events"):
+        until_followed(api)
+        problem(http.get(f"{at}/events"), 429, "too_many_followers")
+        with api.client("read") as other, other.stream("GET", f"{at}/events") as answered:
+            assert answered.status_code == 200

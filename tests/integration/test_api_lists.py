@@ -14,11 +14,15 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from api import accepting
+from api.idempotency import Asked
+from api.permissions import Caller
 from shared.domain.access import Actor
 from shared.domain.job import JobKind, NewJob
+from shared.errors import Refused
 from shared.operations.jobs import requests
 from shared.operations.upkeep import check
-from tests.integration.api_world import Api, key, problem
+from tests.integration.api_world import PRINCIPALS, Api, key, problem
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 DB = f"/v1/databases/{NAME}"
@@ -229,6 +233,32 @@ def test_of_many_at_once_under_one_key_one_makes_the_job(api: Api) -> None:
         answers = set(threads.map(ask, range(20)))
     assert len(answers) == 1, answers
     assert next(iter(answers))[0] == 202
+
+
+def test_a_request_whose_twin_was_quicker_is_answered_like_it(api: Api) -> None:
+    caller = Caller(principal=PRINCIPALS["admin"], origin="api:here", here=api.context)
+    asked = Asked(caller=caller, key="api:5:admin:twin", digest="d", mine="api:5:admin:")
+
+    def too_late() -> dict[str, object]:
+        accepting.made(asked, kind=JobKind.CHECK, database=NAME, request=check.request())
+        raise Refused("what the twin has done stands against it", code="plan_changed")
+
+    answered = accepting.accepted(asked, kind=JobKind.CHECK, database=NAME, decide=too_late)
+    assert not answered.is_new
+    assert answered.job.idempotency_key == asked.key
+
+
+def test_one_token_fills_no_queue_without_end(api: Api, http: httpx.Client, fleet: InlineFleet) -> None:
+    api.around(fleet.fleet, waiting_jobs=2)
+    last = key()
+    for each in (key(), key(), last):  # the first of them does not wait
+        assert http.post(f"{DB}/checks", headers=each).status_code == 202
+    refused = http.post(f"{DB}/checks", headers=key())
+    problem(refused, 429, "too_many_waiting")
+    assert refused.headers["Retry-After"]
+    assert http.post(f"{DB}/checks", headers=last).status_code == 202
+    with api.client("operate") as other:
+        assert other.post(f"{DB}/checks", headers=key()).status_code == 202
 
 
 @pytest.mark.parametrize("value", ["", "a b", "x" * 256, "ü"])

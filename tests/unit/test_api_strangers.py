@@ -17,6 +17,7 @@ ALONE = ApiSettings(
     proxies=(),
     requests_per_minute=1,
     failures_per_minute=1,
+    waiting_jobs=1,
 )
 
 

@@ -98,9 +98,9 @@ def run(scene: Callable[[Look, Watch], Awaitable[None]]) -> None:
 
 def test_whoever_comes_while_somebody_further_on_is_looked_for_misses_nothing() -> None:
     async def scene(look: Look, watch: Watch) -> None:
-        with watch.subscribed(ONE, after=3) as early:
+        with watch.subscribed(ONE, after=3, by="me") as early:
             await look.has_begun()
-            with watch.subscribed(ONE, after=0) as late:
+            with watch.subscribed(ONE, after=0, by="me") as late:
                 look.may_end.release(2)
                 assert await heard(early) == [4]
                 assert await heard(late) == list(EVENTS)
@@ -110,7 +110,10 @@ def test_whoever_comes_while_somebody_further_on_is_looked_for_misses_nothing() 
 
 def test_what_somebody_does_not_take_is_not_looked_for_again() -> None:
     async def scene(look: Look, watch: Watch) -> None:
-        with watch.subscribed(ONE, after=0) as slow, watch.subscribed(OTHER, after=0) as quick:
+        with (
+            watch.subscribed(ONE, after=0, by="me") as slow,
+            watch.subscribed(OTHER, after=0, by="me") as quick,
+        ):
             look.may_end.release(2)
             assert await heard(quick) == list(EVENTS)
             await look.has_begun()
@@ -133,7 +136,7 @@ def test_a_look_that_fails_in_an_unforeseen_way_is_not_the_last_one() -> None:
                 raise ZeroDivisionError
             return look(places)
 
-        with Watch(look_twice, every=timedelta(0)).subscribed(ONE, after=0) as follower:
+        with Watch(look_twice, every=timedelta(0)).subscribed(ONE, after=0, by="me") as follower:
             assert await heard(follower) == list(EVENTS)
 
     asyncio.run(scene())
