@@ -32,8 +32,8 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who is behind a job, for the audit: `name` is a token's, a publisher's or a user's, `origin` from where
-    the request came, such as `cli:host`, `api:192.0.2.7`, `bus:publisher` or `beat`.
+    """Who is behind a job, for the audit: `name` is a token's, a user's or, behind `bus:`, a publisher's,
+    `origin` from where the request came, such as `cli:host`, `api:192.0.2.7`, `bus:` and its id, or `beat`.
     """
 
     name: str

@@ -160,7 +160,7 @@ def test_a_request_of_the_bus_is_its_publishers_and_an_operators_answer_to_it_is
     asked = request(source="//journal.example/mind")
     bus.handle(asked)
     assert [(e.action, e.actor, e.origin) for e in entries(fleet)] == [
-        ("snapshot.requested", "//journal.example/mind", f"bus:{asked['id']}")
+        ("snapshot.requested", "bus://journal.example/mind", f"bus:{asked['id']}")
     ]
     fleet.drain()
     bus.handle(request(Ask.VERIFY, time="2020-01-01T00:00:00Z"))

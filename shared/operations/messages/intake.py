@@ -228,8 +228,8 @@ class Desk:
 
 
 def publisher(cause: Cause) -> Actor:
-    """Who asks, as he calls himself: whoever may write into the stream may use any name."""
-    return Actor(name=cause.source, origin=f"bus:{cause.id}")
+    """Who asks, as he calls himself: whoever may write into the stream may use any name, a token's too."""
+    return Actor(name=f"bus:{cause.source}", origin=f"bus:{cause.id}")
 
 
 def repeated(request: Request, known: Received, *, entry: str) -> Answer:
