@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Self
 
@@ -289,14 +288,17 @@ def _schedule(declared: DeclaredDatabase) -> Schedule:
 
 def _require_apart(databases: list[Database]) -> None:
     """One name and one entry for each: what keeps two jobs apart is kept by the name."""
-    for one, other in combinations(databases, 2):
-        if one.name == other.name:
+    names, places = set[str](), dict[dsn.Place, str]()
+    for each in databases:
+        if each.name in names:
             raise Misconfigured(
-                f"databases.name: {one.name!r} stands there twice",
+                f"databases.name: {each.name!r} stands there twice",
                 hint="give each database a name of its own",
             )
-        if dsn.place_of(one.url) == dsn.place_of(other.url):
+        names.add(each.name)
+        first = places.setdefault(dsn.place_of(each.url), each.name)
+        if first != each.name:
             raise Misconfigured(
-                f"databases.{other.name}: it is the same database as {one.name!r}",
+                f"databases.{each.name}: it is the same database as {first!r}",
                 hint="remove one of the two",
             )
