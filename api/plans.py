@@ -42,6 +42,8 @@ class RestorePlan(Shape):
     parked_bytes: Bytes | None
     parked_until: Moment | None = Field(description="Until about then an undo brings back what is replaced.")
     estimated_seconds: float | None
+    warm: bool = Field(description="Whether a warm copy is swapped in, and nothing is to be loaded.")
+    warm_bytes: Bytes = Field(description="What warm copies take of the server's disk.")
     waits_for: list[LiveJob] = Field(description="Jobs of the same database that come first.")
     missing_roles: list[str]
     remarks: list[Remark]
@@ -64,6 +66,8 @@ class RestorePlan(Shape):
             parked_bytes=seen.parked_bytes,
             parked_until=seen.parked_until,
             estimated_seconds=seen.estimated_seconds,
+            warm=seen.warm is not None,
+            warm_bytes=seen.warm_bytes,
             waits_for=[LiveJob.model_validate(job) for job in seen.waits_for],
             missing_roles=list(seen.missing_roles),
             remarks=[Remark.model_validate(remark) for remark in seen.remarks],

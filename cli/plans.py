@@ -42,9 +42,8 @@ def describe(seen: RestorePreview, *, on_stdout: bool) -> None:
             "sessions cut": sessions(seen) if replaces else None,
             "parked": f"{formats.size(seen.parked_bytes)} as {seen.parked_name}" if replaces else None,
             "undo until": f"about {formats.moment(seen.parked_until)}" if replaces else None,
-            "takes": "unknown: no restore of this database was recorded yet"
-            if seen.estimated_seconds is None
-            else f"about {formats.seconds(seen.estimated_seconds)}",
+            "warm copy": warm_copy(seen),
+            "takes": takes(seen),
             "waits for": ", ".join(f"{job.kind} {formats.short(job.id)}" for job in seen.waits_for) or None,
             "missing roles": ", ".join(seen.missing_roles) or None,
         },
@@ -58,6 +57,22 @@ def safety(seen: RestorePreview) -> str:
     if seen.safeguard:
         return f"taken first, kept until about {formats.moment(seen.parked_until)}"
     return "none, as asked for: only the parked database holds what is replaced"
+
+
+def warm_copy(seen: RestorePreview) -> str | None:
+    """What it takes of the disk, and whether this restore would use it."""
+    if seen.warm is not None:
+        made = formats.moment(seen.warm.made_at)
+        return f"proven {made}, {formats.size(seen.warm_bytes)}: it becomes the live database"
+    return f"of no use here, {formats.size(seen.warm_bytes)}" if seen.warm_bytes else None
+
+
+def takes(seen: RestorePreview) -> str:
+    if seen.warm is not None:
+        return "seconds" + (", after the safety snapshot" if seen.safeguard else "")
+    if seen.estimated_seconds is None:
+        return "unknown: no restore of this database was recorded yet"
+    return f"about {formats.seconds(seen.estimated_seconds)}"
 
 
 def sessions(seen: RestorePreview) -> str:

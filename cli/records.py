@@ -176,6 +176,8 @@ def preview(found: RestorePreview) -> Record:
         "parked_bytes": found.parked_bytes,
         "parked_until": time(found.parked_until),
         "estimated_seconds": found.estimated_seconds,
+        "warm": found.warm is not None,
+        "warm_bytes": found.warm_bytes,
         "waits_for": [{"id": each.id, "kind": each.kind, "state": each.state} for each in found.waits_for],
         "missing_roles": list(found.missing_roles),
         "remarks": [remark.facts() for remark in found.remarks],

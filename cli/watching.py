@@ -134,7 +134,8 @@ def success(report: JobReport) -> list[str]:  # noqa: PLR0911 - one for each kin
         case JobKind.RESTORE:
             return [
                 f"{result['target']} holds snapshot {result['snapshot_id']}, in {took}",
-                f"{rows(result)} in {formats.counted(result['tables'], 'table')}, all counted",
+                f"{rows(result)} in {formats.counted(result['tables'], 'table')}, all counted"
+                + (" when its warm copy was proven" if result.get("warm") else ""),
                 *(f"not proven: {difference}" for difference in result.get("differences", ())),
                 *safety(result),
                 *way_back(report),

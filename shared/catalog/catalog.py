@@ -29,6 +29,7 @@ from shared.catalog.snapshots import Snapshots
 from shared.catalog.standings import Standings
 from shared.catalog.tokens import Tokens
 from shared.catalog.verifications import Verifications
+from shared.catalog.warm import WarmCopies
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
 
 PATIENCE = timedelta(seconds=60)
@@ -47,6 +48,7 @@ class Transaction:
         self.chunks = Chunks(connection)
         self.schedules = Schedules(connection)
         self.parked = ParkedDatabases(connection)
+        self.warm = WarmCopies(connection)
         self.outbox = Outbox(connection)
         self.inbox = Inbox(connection)
         self.verifications = Verifications(connection)

@@ -298,6 +298,38 @@ class ParkedRow(Base):
     dropped_at: Mapped[datetime | None]
 
 
+class WarmRow(Base):
+    """The side database of a proof, kept so that its snapshot can be swapped in: never a backup.
+
+    It is ours from before it was renamed until `dropped_at`: dropped, or made a live one.
+    """
+
+    __tablename__ = "warm"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    """The verify job that has proven it. Until that has succeeded it is nobody's to take."""
+    database: Mapped[str] = mapped_column(ForeignKey("database.name"))
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshot.id"))
+    name: Mapped[str]
+    oid: Mapped[int]
+    system_identifier: Mapped[str]
+    made_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    assertions: Mapped[str]
+    """A hash of the queries that it was proven with."""
+    first_seal: Mapped[dict[str, Any]]
+    """What the server said of it once nobody could get in any more, before it was renamed."""
+    seal: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """The same after that; None until then."""
+    size_bytes: Mapped[int | None]
+    taken_by: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
+    """The restore that relies on it."""
+    let_go_at: Mapped[datetime | None]
+    """From then on nobody may take it: it is being dropped."""
+    dropped_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("warm_there_idx", "database", postgresql_where=text("dropped_at is null")),)
+
+
 class CanaryRow(Base):
     """When a worker last took beat's message from this queue: no job, so that none is mistaken for one."""
 

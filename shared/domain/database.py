@@ -41,3 +41,5 @@ class Database:
     checked_daily: bool = True
     restore_objective: timedelta = timedelta(minutes=5)
     """How long a restore may take; nothing but an alert comes of it."""
+    warm: bool = False
+    """Whether the side database of its newest proof is kept, ready to be swapped in."""

@@ -50,6 +50,10 @@ def parked_name(job_id: str) -> str:
     return f"{OURS}parked_{job_id.replace('-', '')[:12]}"
 
 
+def warm_name(job_id: str) -> str:
+    return f"{OURS}warm_{job_id.replace('-', '')[:12]}"
+
+
 def oid_of(session: Session, name: str) -> int | None:
     found = session.execute(
         "select oid::bigint as oid from pg_catalog.pg_database where datname = %s", [name]

@@ -135,6 +135,11 @@ class DeclaredDatabase(Declared):
         otherwise="`VERIFY_DATABASE_URL`",
         secret=True,
     )
+    warm: bool = setting(
+        False,
+        meaning="Whether what the newest proof has restored stays on the server, ready to be swapped in: [restore.md](restore.md#the-warm-copy). It takes the room of the database once more, and is dropped where that gets short.",
+        right="true or false",
+    )
     digests: Literal["all", "sample", "none"] = setting(
         "sample",
         meaning="Of which rows a snapshot records digests of their content, for its proofs to compare: of all, of those of tables up to 64 MiB and of a sixteenth of what is larger, or of none.",

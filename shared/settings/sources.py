@@ -222,7 +222,22 @@ class Sources:
             assertions=tuple(self._assertion(declared, path) for path in declared.assertions),
             checked_daily=declared.check == "daily",
             restore_objective=declared.restore_objective,
+            warm=self._is_warm(declared, url),
         )
+
+    def _is_warm(self, declared: DeclaredDatabase, url: SecretStr) -> bool:
+        """Refused where its proofs leave nothing on the database's own server."""
+        if declared.warm and (declared.verify or self.environment.verify) == "never":
+            raise Misconfigured(
+                f"databases.{declared.name}.warm: nothing is proven here, so nothing can be kept",
+                hint='set verify = "always" or "daily", or warm = false',
+            )
+        if declared.warm and self._verify_url(declared) not in (None, url.get_secret_value()):
+            raise Misconfigured(
+                f"databases.{declared.name}.warm: its proofs run on another server, or as another role",
+                hint="take the URL for its proofs away, or set warm = false",
+            )
+        return declared.warm
 
     def _verify_url(self, declared: DeclaredDatabase) -> str | None:
         """The server for its proofs; None where they run on its own."""

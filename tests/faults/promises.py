@@ -141,7 +141,7 @@ def leftovers(world: World) -> dict[str, Any]:
         found["backends"] = [row[0] for row in admin.execute(ours.encode())]
         locks = admin.execute("select objid from pg_locks where locktype = 'advisory'")
         found["advisory locks"] = [row[0] for row in locks]
-    found["databases"] = sorted(set(world.shop.databases().items()) - set(parked(world)))
+    found["databases"] = sorted(set(world.shop.databases().items()) - {*parked(world), *warm(world)})
     with world.fleet.catalog.engine.connect() as connection:
         found["parts"] = connection.execute(text("select count(*) from part")).scalar_one()
         locks_there = "select count(*) from pg_locks where locktype = 'advisory'"
@@ -160,6 +160,11 @@ def parked(world: World) -> Iterable[tuple[str, int]]:
     with world.fleet.catalog.engine.connect() as connection:
         rows = connection.execute(text("select parked_name, parked_oid from parked where dropped_at is null"))
         return [(str(name), int(oid)) for name, oid in rows]
+
+
+def warm(world: World) -> Iterable[tuple[str, int]]:
+    with world.fleet.catalog.transaction() as tx:
+        return [(copy.name, copy.oid) for copy in tx.warm.there()]
 
 
 def tools_running(world: World) -> dict[int, str]:

@@ -33,6 +33,7 @@ from tests.faults import (
     storage,
     tools,
     tracing,
+    warm,
 )
 from tests.faults.case import Case, Result
 from tests.faults.points import Passed
@@ -90,6 +91,7 @@ def listed(forth: Passed, back: Passed, *, seeds: int) -> list[Case]:
         *sleepers.cases(forth),
         *storage.cases(),
         *tools.cases(),
+        *warm.cases(),
     ]
     assert len({case.label for case in made}) == len(made)
     random.Random(4711).shuffle(made)  # noqa: S311 - long ones and short ones mixed, the same every time

@@ -115,7 +115,7 @@ class World:
         )
         # Never used itself: the fleets of the processes are made after it, and it is what settings amount to.
         self._composed = compose(**Settings.load(self.environment, folder).values())
-        self._keep = 100
+        self._keep, self._warm = 100, False
         self.fleet = self.compose()
         migrate(self.fleet.catalog)
         failpoints.arm(self.points)
@@ -148,6 +148,7 @@ class World:
         self.forget()
         self.cast.reset()
         self.keep = 100
+        self.warm = False
         self.safeguarded = False
         self.note_what_stays()
 
@@ -191,8 +192,19 @@ class World:
         self._keep = many
         self.fleet = replace(self.fleet, databases=self._databases())
 
+    @property
+    def warm(self) -> bool:
+        """Whether what a proof has restored is kept."""
+        return self._warm
+
+    @warm.setter
+    def warm(self, kept: bool) -> None:
+        self._warm = kept
+        self.fleet = replace(self.fleet, databases=self._databases())
+
     def _databases(self) -> dict[str, Database]:
-        return {NAME: replace(self._composed.databases[NAME], policy=Policy(last=self.keep))}
+        policy = Policy(last=self.keep)
+        return {NAME: replace(self._composed.databases[NAME], policy=policy, warm=self.warm)}
 
     def compose(
         self,

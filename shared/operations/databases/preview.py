@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from shared.catalog.warm import WarmCopy
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import Manifest
 from shared.domain.restore_plan import Remark, changed, plan_id
 from shared.domain.snapshot import Snapshot
 from shared.errors import Permanent, Refused, SnapfleetError
-from shared.operations.databases import preflight, requirements, side, source, stored, ties
+from shared.operations.databases import preflight, requirements, side, source, stored, ties, warm
 from shared.operations.fleet import Fleet
 from shared.postgres import bonds, databases, inspection, offers
 from shared.postgres.bonds import SessionGroup
@@ -31,7 +32,7 @@ REPLACING = (JobKind.RESTORE, JobKind.UNDO, JobKind.TABLES, JobKind.RESET)
 """What changes a live database other than by its own applications."""
 
 
-PASSING = {"snapshot_unproven"}
+PASSING = {"snapshot_unproven", "room_unknown"}
 """Remarks that may go away in the meantime without any harm."""
 
 
@@ -70,7 +71,11 @@ class RestorePreview:
     parked_until: datetime | None
     """At the earliest: the undo window opens with the swap."""
     estimated_seconds: float | None
-    """By what former restores of this database took; None without any."""
+    """By what former restores of this database took; None without any, and of one that only swaps."""
+    warm: WarmCopy | None
+    """What would be swapped in without anything being loaded; None where all is to be built."""
+    warm_bytes: int
+    """What warm copies take of the server's disk, whether this restore would use one or not."""
     waits_for: tuple[Job, ...]
     """Jobs of the same database that come first."""
     missing_roles: tuple[str, ...]
@@ -105,15 +110,22 @@ def restore_of(
         version = session.info.parameter_status("server_version") or ""
         sessions = bonds.sessions(session, target) if swaps else ()
         missing = preflight.missing_roles(session, manifest)
+        in_place = intent.to is None and intent.target is None
+        copy = warm.ready(fleet, session, intent.database, chosen.id, by=job_id) if in_place else None
         free = offers.free_bytes(session)
+        needed = requirements.needed_bytes(manifest, live_bytes=size)
+        warm_bytes = warm.droppable_bytes(fleet, intent.database) if in_place else 0
+        if free is not None and copy is None:  # it gives way
+            free += warm_bytes
         remarks = [
             *snapshot_remarks(chosen),
             *requirements.extension_remarks(session, manifest),
             *requirements.locale_remarks(session, manifest, target),
-            *requirements.room_remarks(free, requirements.needed_bytes(manifest, live_bytes=size)),
+            *(requirements.room_remarks(free, needed) if copy is None else ()),
         ]
         at = Place(fleet=fleet, session=session, dsn=dsn, target=target, application_name=application_name)
-        obstacles = tuple(standing_against(at, intent, manifest, free_bytes=free, swaps=swaps))
+        room = free if copy is None else None
+        obstacles = tuple(standing_against(at, intent, manifest, free_bytes=room, swaps=swaps))
     with fleet.catalog.transaction() as tx:
         now = tx.jobs.now()
         former = tx.jobs.restore_durations(intent.database)
@@ -139,7 +151,9 @@ def restore_of(
         parked_name=databases.parked_name(job_id or JOB) if swaps else None,
         parked_bytes=size,
         parked_until=now + fleet.database(intent.database).undo_window if swaps else None,
-        estimated_seconds=estimate(chosen.raw_bytes or 0, former),
+        estimated_seconds=estimate(chosen.raw_bytes or 0, former) if copy is None else None,
+        warm=copy,
+        warm_bytes=warm_bytes,
         waits_for=waits_for,
         missing_roles=missing,
         remarks=tuple(remarks),

@@ -4,7 +4,7 @@
             scratch   parts   indexes  judged   gone
 
 The live database is never touched. The scratch database is a side database like a restore's, so undoing
-`create` drops it, whatever became of the proof.
+`create` drops it, whatever became of the proof. With `warm` that of the newest snapshot is kept by `drop`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests, VerifyPolicy, is_due
 from shared.domain.snapshot import Snapshot
 from shared.errors import NotFound, Refused
-from shared.operations.databases import preflight, side, source
+from shared.operations.databases import preflight, side, source, warm
 from shared.operations.fleet import Fleet
 from shared.operations.jobs import requests
 from shared.operations.jobs.saga import Outcome, StepActions, StepRun
-from shared.operations.proofs import proving
+from shared.operations.proofs import keeping, proving
 from shared.operations.trust import auditing
 from shared.postgres import inspection
 
@@ -77,11 +77,24 @@ def plan(run: StepRun) -> Outcome:
     return Outcome(result={"snapshot_id": manifest.id})
 
 
+def create(run: StepRun) -> Outcome:
+    """The scratch database, for which an older warm copy gives way where both may not fit."""
+    if run.database.warm:
+        manifest = side.manifest_of(run.fleet, str(run.job.request["snapshot_id"]))
+        warm.make_room(run, raw_bytes=manifest.raw_bytes)
+    return side.create(run)
+
+
 def drop(run: StepRun) -> Outcome:
-    """Leave nothing behind; what retention lets go goes now that this snapshot is proven."""
+    """Leave nothing behind but a warm copy; what retention lets go goes now that this snapshot is proven."""
+    sealed = None
+    if run.database.warm:
+        sealed = keeping.keep(run, side.manifest_of(run.fleet, str(run.job.request["snapshot_id"])))
     side.undo_create(run)
 
     def record(tx: Transaction) -> None:
+        if sealed is not None:
+            sealed(tx)
         prune_job_id = run.job.request.get("prune_job_id")
         if prune_job_id is not None:
             ask_for(tx, run, prune(run, str(prune_job_id), after=str(run.job.request["snapshot_id"])))
@@ -145,9 +158,11 @@ def prune(run: StepRun, job_id: str, *, after: str) -> NewJob:
 
 STEPS = {
     (JobKind.VERIFY, "plan"): StepActions(do=plan),
-    (JobKind.VERIFY, "create"): StepActions(do=proving.refuting(side.create), undo=side.undo_create),
-    (JobKind.VERIFY, "load"): StepActions(do=proving.refuting(side.load)),
-    (JobKind.VERIFY, "build"): StepActions(do=proving.refuting(side.build)),
+    (JobKind.VERIFY, "create"): StepActions(
+        do=warm.yielding(proving.refuting(create)), undo=side.undo_create
+    ),
+    (JobKind.VERIFY, "load"): StepActions(do=warm.yielding(proving.refuting(side.load))),
+    (JobKind.VERIFY, "build"): StepActions(do=warm.yielding(proving.refuting(side.build))),
     (JobKind.VERIFY, "prove"): StepActions(do=proving.prove),
-    (JobKind.VERIFY, "drop"): StepActions(do=drop),
+    (JobKind.VERIFY, "drop"): StepActions(do=drop, undo=keeping.discard),
 }

@@ -3,7 +3,8 @@
     plan ─► safeguard ─► create ─► load ─► build ─► prove ─► swap ─► settle
             snapshot     side db   parts   indexes  counts   names   undo window opens
 
-Until `swap` the live database is only looked at. Undoing `create` drops what is ours; undoing `swap`
+Until `swap` the live database is only looked at. Where there is a warm copy of the snapshot it is the side
+database, and there is nothing to load, to build or to prove. Undoing `create` drops what is ours; undoing `swap`
 gives the name back. With a target of its own (`to`), the name is new and nothing is parked.
 """
 
@@ -15,11 +16,12 @@ from shared.catalog.catalog import Transaction
 from shared.domain.job import Job, JobKind
 from shared.domain.snapshot import Snapshot
 from shared.errors import NotFound, Refused
-from shared.operations.databases import preview, side, stored
+from shared.operations.databases import preview, side, stored, warm
 from shared.operations.databases.preview import Intent
 from shared.operations.jobs.saga import Outcome, StepActions, StepRun
 from shared.operations.proofs import proving
-from shared.operations.restores import emptiness, swapping
+from shared.operations.restores import emptiness, swapping, warm_start
+from shared.operations.restores.warm_start import unless_warm
 from shared.operations.snapshots import safeguard
 from shared.postgres.dsn import Dsn
 
@@ -40,7 +42,8 @@ def plan(run: StepRun) -> Outcome:
         raise seen.obstacles[0]
     emptiness.refuse_in_use(run)
     preview.refuse_changed(request.get("plan_id"), seen.plan_id)
-    refuse_damaged(run)
+    if seen.warm is None or not warm_start.reserve(run, seen.warm):
+        refuse_damaged(run)
     remarks = [remark.facts() for remark in seen.remarks]
     return Outcome(result={"snapshot_id": seen.snapshot.id, "target": seen.target, "remarks": remarks})
 
@@ -86,6 +89,21 @@ def refuse_damaged(run: StepRun) -> None:
         raise stored.damaged(manifest, wrong)
 
 
+def create(run: StepRun) -> Outcome:
+    """The side database: the warm copy, or a new one."""
+    manifest = side.manifest_of(run.fleet, run.job.request["snapshot_id"])
+    reserved = warm_start.reserved(run) is not None
+    taken = warm_start.take_in(run, manifest) if reserved else None
+    if taken is not None:
+        return taken
+    run.record(warm=None)
+    if reserved:  # relying on it, nobody has asked storage
+        refuse_damaged(run)
+    if run.job.request.get("target") is None:
+        warm.make_room(run, raw_bytes=manifest.raw_bytes)
+    return side.create(run)
+
+
 def live_dsn(run: StepRun) -> Dsn:
     """The database that the snapshot is restored as."""
     dsn = side.server_of(run.fleet, run.job)
@@ -126,12 +144,14 @@ def settle(run: StepRun) -> Outcome:
 
 
 STEPS = {
-    (JobKind.RESTORE, "plan"): StepActions(do=plan),
+    (JobKind.RESTORE, "plan"): StepActions(do=plan, undo=warm_start.give_back),
     (JobKind.RESTORE, safeguard.STEP): StepActions(do=safeguard.take, undo=safeguard.undo),
-    (JobKind.RESTORE, "create"): StepActions(do=proving.refuting(side.create), undo=side.undo_create),
-    (JobKind.RESTORE, "load"): StepActions(do=proving.refuting(side.load)),
-    (JobKind.RESTORE, "build"): StepActions(do=proving.refuting(side.build)),
-    (JobKind.RESTORE, "prove"): StepActions(do=proving.prove),
+    (JobKind.RESTORE, "create"): StepActions(
+        do=warm.yielding(proving.refuting(create)), undo=side.undo_create
+    ),
+    (JobKind.RESTORE, "load"): StepActions(do=unless_warm(warm.yielding(proving.refuting(side.load)))),
+    (JobKind.RESTORE, "build"): StepActions(do=unless_warm(warm.yielding(proving.refuting(side.build)))),
+    (JobKind.RESTORE, "prove"): StepActions(do=unless_warm(proving.prove)),
     (JobKind.RESTORE, "swap"): StepActions(do=swap, undo=undo_swap),
     (JobKind.RESTORE, "settle"): StepActions(do=settle),
 }

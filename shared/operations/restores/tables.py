@@ -23,7 +23,7 @@ from shared.domain.manifest import Manifest
 from shared.domain.table_names import TableName, WantedTable, free_name, suffix
 from shared.domain.wording import counted
 from shared.errors import Damaged, Permanent, Refused
-from shared.operations.databases import preflight, side, source
+from shared.operations.databases import preflight, side, source, warm
 from shared.operations.databases.side import Chosen
 from shared.operations.fleet import Fleet
 from shared.operations.jobs.saga import Outcome, StepActions, StepRun
@@ -310,9 +310,11 @@ def drop(run: StepRun) -> Outcome:
 
 STEPS = {
     (JobKind.TABLES, "plan"): StepActions(do=plan),
-    (JobKind.TABLES, "create"): StepActions(do=partial(side.create, choose=choose), undo=side.undo_create),
-    (JobKind.TABLES, "load"): StepActions(do=side.load),
-    (JobKind.TABLES, "build"): StepActions(do=partial(side.build, choose=choose)),
+    (JobKind.TABLES, "create"): StepActions(
+        do=warm.yielding(partial(side.create, choose=choose)), undo=side.undo_create
+    ),
+    (JobKind.TABLES, "load"): StepActions(do=warm.yielding(side.load)),
+    (JobKind.TABLES, "build"): StepActions(do=warm.yielding(partial(side.build, choose=choose))),
     (JobKind.TABLES, "prove"): StepActions(do=prove),
     (JobKind.TABLES, "move"): StepActions(do=move, undo=undo_move),
     (JobKind.TABLES, "compare"): StepActions(do=compare),

@@ -20,7 +20,7 @@ from shared.postgres.backends import Backend
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session
 
-OF_A_JOB = re.compile(rf"{databases.OURS}(side|parked)_([0-9a-f]{{8}})([0-9a-f]{{4}})(?:_|$)")
+OF_A_JOB = re.compile(rf"{databases.OURS}(side|parked|warm)_([0-9a-f]{{8}})([0-9a-f]{{4}})(?:_|$)")
 
 CLOSING_SECONDS = 1.0
 """Whoever ends a job closes its sessions and lets go of its lock within this time."""
@@ -65,6 +65,8 @@ def of_database(fleet: Fleet, database: str, session: Session, name: str) -> Fin
         return None
     if kind == "parked":
         return None if is_owned(fleet, job, name) else still_there(session, name, "parked_database")
+    if kind == "warm" and job is not None and is_warm(fleet, job):
+        return None
     if job is None:
         return still_there(session, name, "side_database_unknown")
     return still_there(session, name, "side_database", fixable=True) if job.state.is_final else None
@@ -84,6 +86,12 @@ def is_owned(fleet: Fleet, job: Job | None, name: str) -> bool:
         parked = tx.parked.get(job.id)
         undoing = tx.jobs.live(job.database) is not None
     return undoing or (parked is not None and parked.dropped_at is None and parked.parked_name == name)
+
+
+def is_warm(fleet: Fleet, job: Job) -> bool:
+    """Whether a restore, or housekeeping, would look for the copy that this proof has kept."""
+    with fleet.catalog.transaction() as tx:
+        return tx.warm.get(job.id) is not None
 
 
 def dead_backends(fleet: Fleet, database: str, session: Session) -> Iterator[Backend]:

@@ -21,7 +21,7 @@ from shared.operations.fleet import Fleet
 from shared.operations.jobs import dispatch
 from shared.operations.jobs.requests import snapshot_request
 from shared.operations.trust import auditing, chain, standing
-from shared.operations.upkeep import check
+from shared.operations.upkeep import check, warm_copies
 from shared.postgres import databases
 
 log = structlog.get_logger(__name__)
@@ -128,7 +128,9 @@ def daily(name: str) -> Every:
 
 
 def housekeeping(fleet: Fleet) -> None:
-    """Drop parked databases whose undo window has passed, and mend whatever killed processes left undone."""
+    """Drop parked databases whose undo window has passed and warm copies that are of no use any more, and mend
+    whatever killed processes left undone.
+    """
     standing.keep(fleet)
     chain.keep(fleet, sorted(fleet.databases))
     with fleet.catalog.transaction() as tx:
@@ -152,3 +154,4 @@ def housekeeping(fleet: Fleet) -> None:
                 tx.parked.dropped(parked.job_id)
         except SnapfleetError as exc:
             log.warning("parked_database_not_dropped", database=parked.database, code=exc.code)
+    warm_copies.tidy(fleet)

@@ -1,0 +1,48 @@
+"""Close a database of ours to everybody, and read what tells later whether it has stayed so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from shared.domain.manifest import parse
+from shared.domain.warm import Seal
+from shared.errors import Busy
+from shared.postgres import databases
+from shared.postgres.session import Session, statement
+
+FIRST_WITH_VERSIONS = 150000
+"""The first that knows the version of a database's sort order, and whose counts are not late."""
+
+COUNTS_LATE_SECONDS = 0.6
+"""A former server reads its counts from a file that may be half a second old."""
+
+
+def close(session: Session, name: str, *, check: Callable[[], None]) -> None:
+    """Nobody is in it when this returns, and nobody gets in. Raises Busy where somebody stays."""
+    databases.refuse_foreign(name)
+    databases.allow(session, name, allowed=False)
+    give_up_at = time.monotonic() + databases.SWAP_PATIENCE_SECONDS
+    while True:
+        check()
+        databases.cut(session, name)
+        if databases.session_count(session, name) == 0:
+            break
+        if time.monotonic() > give_up_at:
+            raise Busy(f"{name!r} is in use by sessions that do not end", code="database_in_use")
+        time.sleep(databases.LOOK_SECONDS)
+    if session.info.server_version < FIRST_WITH_VERSIONS:
+        time.sleep(COUNTS_LATE_SECONDS)
+
+
+def read(session: Session, oid: int) -> Seal | None:
+    """None where there is no such database."""
+    found = session.execute(statement("seal").encode(), {"oid": oid}).fetchone()
+    if found is None:
+        return None
+    version = None
+    if session.info.server_version >= FIRST_WITH_VERSIONS:
+        query = "select pg_catalog.pg_database_collation_actual_version(%s) as version"
+        told = session.execute(query, [oid]).fetchone()
+        version = told["version"] if told else None
+    return parse({**found, "collation_version": version}, Seal)

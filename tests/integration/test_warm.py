@@ -1,0 +1,299 @@
+"""A warm copy: what a proof has restored becomes the live database, unless anything about it is in doubt."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from embedded.postgres import Postgres
+from shared.catalog.warm import WarmCopy
+from shared.domain.job import Job, JobKind, JobState
+from shared.domain.proof import Assertion, Digests
+from shared.errors import Transient
+from shared.operations.databases import preview, warm
+from shared.operations.databases.preview import Intent
+from shared.operations.jobs import requests
+from shared.operations.jobs.saga import StepRun
+from shared.operations.proofs import verify
+from shared.operations.restores import bootstrap
+from shared.operations.upkeep import check, schedule
+from shared.postgres.dsn import Dsn
+from tests.actors import TESTER
+from tests.integration.comparison import assert_same, fingerprint, nothing_changes
+from tests.integration.conftest import Inline
+from tests.integration.inline_fleet import NAME, InlineFleet
+from tests.integration.test_round_trip import fill, succeeded
+
+Maker = Callable[..., str]
+SCHEMA = """
+    create table big as select n, repeat(md5(n::text), 12) as v from generate_series(1, 6000) n;
+    alter table big add primary key (n);
+    create unlogged table quick as select 1 as one;
+    create table small as select 'as in the snapshot' as what
+"""
+SINCE = "update small set what = 'written since'; delete from big where n % 2 = 0"
+
+
+@pytest.fixture
+def url(database: Maker) -> str:
+    made = database()
+    fill(made, SCHEMA)
+    return made
+
+
+@pytest.fixture
+def fleet(url: str, inline: Inline) -> InlineFleet:
+    """With a warm copy of its one snapshot, and a live database that has gone on since."""
+    made = inline(url, warm=True)
+    warmed(made)
+    fill(url, SINCE)
+    return made
+
+
+def warmed(fleet: InlineFleet) -> Job:
+    taken = succeeded(fleet.snapshot())
+    return succeeded(fleet.verify(str(taken.request["snapshot_id"])))
+
+
+def there(fleet: InlineFleet) -> list[WarmCopy]:
+    with fleet.fleet.catalog.transaction() as tx:
+        return list(tx.warm.there())
+
+
+def on_server(url: str, statement: str, database: str = "postgres") -> Any:
+    """As the database's owner, who owns its copies too."""
+    with psycopg.connect(Dsn.parse(url).for_database(database).conninfo("test"), autocommit=True) as session:
+        cursor = session.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else None
+
+
+def ours(url: str) -> list[str]:
+    """Databases of ours that this owner has, by kind."""
+    query = r"select datname from pg_database where datname like 'snapfleet\_%' and pg_get_userbyid(datdba) = current_user"
+    return sorted(name.split("_")[1] for (name,) in on_server(url, query))
+
+
+def configure(fleet: InlineFleet, **changes: Any) -> None:
+    fleet.configure(databases={NAME: replace(fleet.fleet.database(NAME), **changes)})
+
+
+def seen(fleet: InlineFleet) -> preview.RestorePreview:
+    chosen = requests.choose_snapshot(fleet.fleet, NAME, snapshot_id=None, at=None)
+    return preview.restore_of(fleet.fleet, Intent(database=NAME, snapshot=chosen))
+
+
+def cold(job: Job) -> bool:
+    return "warm" not in succeeded(job).result
+
+
+def test_the_newest_snapshot_is_swapped_in_without_being_loaded(
+    url: str, postgres: Postgres, inline: Inline
+) -> None:
+    fleet = inline(url, warm=True)
+    name = Dsn.parse(url).dbname
+    before = fingerprint(postgres, name)
+    proof = warmed(fleet)
+    assert ours(url) == ["warm"]
+    [copy] = there(fleet)
+    fill(url, SINCE)
+    plan = seen(fleet)
+    assert plan.warm == copy
+    assert plan.warm_bytes == copy.size_bytes != 0
+    restored = succeeded(fleet.restore(safeguard=True))
+    assert restored.result["warm"] is True
+    assert restored.result["proven_by"] == proof.id
+    assert (restored.result["tables"], restored.result["row_count"]) == (3, 6002)
+    assert_same(fingerprint(postgres, name), before)
+    assert fleet_oid(url, name) == copy.oid
+    assert there(fleet) == []
+    assert ours(url) == ["parked"]
+    assert seen(fleet).warm is None
+    # And back, with what was written since.
+    succeeded(fleet.undo(restored))
+    assert on_server(url, "select what from small", name) == [("written since",)]
+
+
+def fleet_oid(url: str, name: str) -> int | None:
+    found = on_server(url, f"select oid::bigint from pg_database where datname = '{name}'")
+    return int(found[0][0]) if found else None
+
+
+def touch(url: str, copy: WarmCopy) -> None:
+    """As if nobody had been there."""
+    on_server(url, f"alter database {copy.name} allow_connections true")
+    on_server(url, "delete from small", copy.name)
+    on_server(url, f"alter database {copy.name} allow_connections false")
+
+
+def test_one_that_was_written_to_is_not_used_but_goes(fleet: InlineFleet, url: str) -> None:
+    [copy] = there(fleet)
+    touch(url, copy)
+    assert seen(fleet).warm is None
+    assert cold(fleet.restore())
+    assert on_server(url, "select what from small", Dsn.parse(url).dbname) == [("as in the snapshot",)]
+    schedule.housekeeping(fleet.fleet)
+    assert (there(fleet), ours(url)) == ([], ["parked"])
+
+
+def test_what_has_another_name_by_now_or_only_its_name_is_not_dropped(fleet: InlineFleet, url: str) -> None:
+    [copy] = there(fleet)
+    on_server(url, f"alter database {copy.name} rename to mine_{copy.oid}")
+    on_server(url, f"create database {copy.name}")
+    schedule.housekeeping(fleet.fleet)
+    assert (there(fleet), ours(url)) == ([], ["warm"])
+    assert fleet_oid(url, f"mine_{copy.oid}") == copy.oid
+
+
+def test_one_that_is_touched_after_it_was_reserved_is_not_used_either(fleet: InlineFleet, url: str) -> None:
+    [copy] = there(fleet)
+
+    def spoil(_: Job, step: str) -> None:
+        if step == "create" and fleet_oid(url, copy.name) == copy.oid:
+            touch(url, copy)
+
+    fleet.before = spoil
+    assert cold(fleet.restore())
+    assert on_server(url, "select what from small", Dsn.parse(url).dbname) == [("as in the snapshot",)]
+    assert there(fleet) == []
+    assert ours(url) == ["parked"]
+
+
+def test_one_of_a_server_that_was_restarted_is_used_and_one_of_a_server_that_has_crashed_is_not(
+    own_postgres: Postgres, database: Maker, inline: Inline
+) -> None:
+    """What was unlogged in it is gone."""
+    url = database(own_postgres)
+    fill(url, SCHEMA)
+    fleet = inline(url, warm=True)
+    warmed(fleet)
+    own_postgres.stop()
+    own_postgres.start()
+    assert seen(fleet).warm is not None
+    own_postgres.kill()
+    own_postgres.start()
+    assert seen(fleet).warm is None
+    assert cold(fleet.restore())
+    assert on_server(url, "select one from quick", Dsn.parse(url).dbname) == [(1,)]
+    schedule.housekeeping(fleet.fleet)
+    assert ours(url) == ["parked"]
+
+
+def test_one_that_was_proven_by_other_assertions_is_not_used(fleet: InlineFleet) -> None:
+    configure(fleet, assertions=(Assertion(name="a.sql", sql="select count(*) = 1 from small"),))
+    assert seen(fleet).warm is None
+
+
+def test_it_stays_until_a_newer_snapshot_is_proven_or_nobody_asks_for_it(
+    fleet: InlineFleet, url: str
+) -> None:
+    [copy] = there(fleet)
+    succeeded(fleet.snapshot())
+    schedule.housekeeping(fleet.fleet)
+    assert there(fleet) == [copy]
+    assert seen(fleet).warm is None, "the newest is another one"
+    configure(fleet, warm=False)
+    schedule.housekeeping(fleet.fleet)
+    assert (there(fleet), ours(url)) == ([], [])
+
+
+def test_only_the_newest_snapshot_has_one(fleet: InlineFleet, url: str) -> None:
+    [first] = there(fleet)
+    old = first.snapshot_id
+    warmed(fleet)
+    [copy] = there(fleet)
+    assert copy.snapshot_id != old
+    assert copy.oid != first.oid
+    assert ours(url) == ["warm"]
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        on_server(url, "select 1", copy.name)
+    succeeded(fleet.verify(old))
+    assert there(fleet) == [copy]
+
+
+def test_a_proof_that_compared_less_keeps_none_and_a_restore_under_another_name_takes_none(
+    fleet: InlineFleet,
+) -> None:
+    [copy] = there(fleet)
+    succeeded(fleet.verify(copy.snapshot_id, digests=Digests.NONE))
+    assert there(fleet) == [copy]
+    assert cold(fleet.restore(to=f"beside_{uuid.uuid4().hex[:8]}"))
+    assert there(fleet) == [copy]
+
+
+@pytest.mark.parametrize("step", ["create", "settle"])
+def test_a_restore_that_is_cancelled_leaves_nothing_but_the_copy_as_it_was(
+    step: str, fleet: InlineFleet, url: str, postgres: Postgres
+) -> None:
+    def cancel(job: Job, name: str) -> None:
+        if name == step and job.kind is JobKind.RESTORE:
+            with fleet.fleet.catalog.transaction() as tx:
+                tx.jobs.request_cancel(job.id)
+
+    [copy] = there(fleet)
+    fleet.before = cancel
+    with_copy = step == "create"
+    live = Dsn.parse(url).dbname
+    before = fingerprint(postgres, live)
+    assert fleet.restore().state is JobState.CANCELLED
+    assert_same(fingerprint(postgres, live), before)
+    assert there(fleet) == ([copy] if with_copy else [])
+    assert ours(url) == (["warm"] if with_copy else [])
+
+
+def test_a_start_of_a_service_finds_its_database_at_once(fleet: InlineFleet, url: str) -> None:
+    name = Dsn.parse(url).dbname
+    fill(url, "drop schema public cascade; create schema public")
+    begun = bootstrap.begin(fleet.fleet, NAME, job_id=str(uuid.uuid4()), as_superuser=False, by=TESTER)
+    assert begun.accepted is not None
+    assert succeeded(fleet.to_its_end(begun.accepted.job.id)).result["warm"] is True
+    assert on_server(url, "select what from small", name) == [("as in the snapshot",)]
+
+
+def test_where_its_objects_are_lost_the_warm_copy_still_comes_back(fleet: InlineFleet, folder: Path) -> None:
+    for path in (folder / NAME / "chunks").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert succeeded(fleet.restore()).result["warm"] is True
+
+
+def test_a_full_disk_takes_it_and_the_next_attempt_has_its_room(fleet: InlineFleet, url: str) -> None:
+    """The way a step ends that has filled the disk, around one that does nothing else."""
+    [copy] = there(fleet)
+
+    def full(_: object) -> Any:
+        raise Transient("no space", code="disk_full")
+
+    job = fleet.submit(JobKind.VERIFY, verify.request(copy.snapshot_id, prune_job_id=None))
+    with fleet.fleet.catalog.transaction() as tx:
+        claim = tx.jobs.claim(job.id, epoch=job.epoch, seq=1, owner="test", ttl=timedelta(seconds=20))
+    assert claim is not None
+    with pytest.raises(Transient):
+        warm.yielding(full)(StepRun(fleet.fleet, claim, resumed=False))
+    assert (there(fleet), ours(url)) == ([], [])
+
+
+def test_check_finds_one_that_nobody_owns_and_no_other(fleet: InlineFleet) -> None:
+    [copy] = there(fleet)
+
+    def sides() -> list[str]:
+        looked = succeeded(fleet.run(JobKind.CHECK, check.request()))
+        return [f.subject for f in check.findings_in(looked.result) if f.code.startswith("side_database")]
+
+    assert sides() == []
+    with fleet.fleet.catalog.transaction() as tx:
+        tx.warm.dropped(copy.job_id)
+    assert sides() == [copy.name]
+
+
+def test_without_it_nothing_is_kept(url: str, postgres: Postgres, inline: Inline) -> None:
+    fleet = inline(url)
+    with nothing_changes(postgres, Dsn.parse(url).dbname):
+        warmed(fleet)
+    assert there(fleet) == []
