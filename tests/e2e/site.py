@@ -96,8 +96,9 @@ class Site:
         with self.admin() as admin:
             return {name for (name,) in admin.execute("select datname from pg_database")}
 
-    def damage(self, key: str) -> None:
-        """What is stored under a key of the repository is something else from now on."""
+    @contextmanager
+    def damaged(self, key: str) -> Generator[None]:
+        """Inside it something else is stored under a key of the repository; all tests have it in common."""
         keys = {name.lower(): value for name, value in self.environment.items() if name.startswith("AWS_")}
         session = boto3.Session(
             aws_access_key_id=keys["aws_access_key_id"],
@@ -105,9 +106,13 @@ class Site:
             region_name=keys["aws_default_region"],
         )
         bucket, prefix = self.environment["S3_BUCKET"], self.environment["S3_PREFIX"]
-        s3.connect(
+        storage = s3.connect(
             bucket=bucket, prefix=prefix, endpoint_url=keys["aws_endpoint_url_s3"], session=session
-        ).put(key, b"rot")
+        )
+        good = storage.get(key)
+        storage.put(key, b"rot")
+        yield
+        storage.put(key, good)
 
     @contextmanager
     def held_up(self) -> Generator[None]:

@@ -27,14 +27,15 @@ def test_what_is_not_the_snapshot_is_told_apart_from_what_has_failed(site: Site)
     sha256 = site.recorded(f"select sha256 from snapshot_chunk where snapshot_id = '{snapshot_id}' limit 1")[
         0
     ]
-    site.damage(chunk_key(site.name, sha256))
-    damaged = site.run("snapshot", "verify", snapshot_id, "--stored")
-    assert (damaged.status, sha256 in damaged.err) == (8, True)
-    shown = site.done("snapshot", "show", snapshot_id)
-    assert "not as stored" in shown.out
-    assert sha256 in shown.out
-    refuted = site.run("snapshot", "verify", snapshot_id, "--wait")
-    assert (refuted.status, "is not what was stored" in refuted.err) == (8, True)
-    assert site.recorded(f"select refuted_at is not null from snapshot where id = '{snapshot_id}'") == [
-        "True"
-    ]
+    is_refuted = f"select refuted_at is not null from snapshot where id = '{snapshot_id}'"
+    with site.damaged(chunk_key(site.name, sha256)):
+        damaged = site.run("snapshot", "verify", snapshot_id, "--stored")
+        assert (damaged.status, sha256 in damaged.err) == (8, True)
+        shown = site.done("snapshot", "show", snapshot_id)
+        assert "not as stored" in shown.out
+        assert sha256 in shown.out
+        refuted = site.run("snapshot", "verify", snapshot_id, "--wait")
+        assert (refuted.status, "is not what was stored" in refuted.err) == (8, True)
+        assert site.recorded(is_refuted) == ["True"]
+    site.done("snapshot", "verify", snapshot_id, "--wait")
+    assert site.recorded(is_refuted) == ["False"]

@@ -38,6 +38,8 @@ class Checks:
         self.seen = world.look()
         self.live_oid = 1
         self.live_content = world.server.databases[1].content
+        self.brought: dict[int, Content] = {}
+        """What each database had when it became the live one: what is written to it later is the application's."""
         self.parked: dict[int, Content] = {}
         self._looked_at = self._began = -1
         self._excused: dict[str, set[str]] = {}
@@ -144,6 +146,7 @@ class Checks:
             else:
                 assert content in self.world.acts.taken.values(), "no snapshot has seen that"
             self.live_oid, self.live_content = oid, content
+            self.brought[oid] = content
         assert content == self.live_content
 
     def jobs_keep_their_rules(self) -> None:
@@ -163,7 +166,7 @@ class Checks:
         if job.state is JobState.SUCCEEDED:
             assert self.live_oid == noted["incoming_oid"]
             if job.kind is JobKind.RESTORE:
-                assert self.live_content == self.world.acts.taken[str(job.request["snapshot_id"])]
+                assert self.brought[self.live_oid] == self.world.acts.taken[str(job.request["snapshot_id"])]
         else:
             assert self.live_oid == noted.get("live_oid", oid_before)
 
