@@ -2,7 +2,7 @@
 
 Nothing of a service is written anew here: its command line, its environment, its secrets and its healthcheck are
 those of the file. Only what a container would have to itself is put elsewhere: names of hosts, ports, /run/secrets
-and /tmp.
+and /tmp. What an operator would add in an override of his is added to the environment of our services.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,14 @@ from embedded.postgres import Postgres
 from embedded.process import Child
 from embedded.seaweed import SeaweedFS
 from tests.conftest import FAST
+from tests.e2e.gate import Gate
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 PATIENCE_SECONDS = 60.0
 PROGRAMS = {"python": (sys.executable,), "snapfleet": (sys.executable, "-m", "cli")}
-PORTS = ("8000", "5555", "9464", "9465")
-"""On which our services listen, each in its own container."""
+PORTS = ("8000", "5555", "9464", "9465", "9090")
+"""On which our services and Prometheus listen, each in its own container."""
 EVERYWHERE, HERE = "0.0.0.0", "127.0.0.1"  # noqa: S104 - of a container
 VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::-([^}]*))?\})")
 
@@ -68,12 +70,13 @@ def environment_of_image() -> dict[str, str]:
 class Host:
     """What `docker compose up` would run on, as far as it is ours. `start` and `healthy` take names of services."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, override: Mapping[str, str]) -> None:
+        self.folder, self._override = folder, override
         self.services: dict[str, Any] = document()["services"]
         self.secrets = folder / "secrets"
         self.postgres = Postgres(folder / "postgres", settings=FAST)
         self.seaweed = SeaweedFS(folder / "seaweed")
+        self._opened = ExitStack()
         self.redis_port, *listening = ports.free(1 + len(PORTS))
         self.ports = dict(zip(PORTS, map(str, listening), strict=True))
         self.children: dict[str, Child] = {}
@@ -84,10 +87,12 @@ class Host:
         self.seaweed.begin()
         self.postgres.ready()
         self.seaweed.ready()
+        self.gate = self._opened.enter_context(Gate(self.seaweed.port))
         self._make_secrets()
         self._run_server_commands()
 
     def close(self) -> None:
+        self._opened.close()
         for child in self.children.values():
             child.ask()
         for child in self.children.values():
@@ -150,7 +155,11 @@ class Host:
 
     def environment(self, service: str) -> dict[str, str]:
         declared = self.services[service].get("environment", {})
-        given = environment_of_image() | {key: str(value) for key, value in declared.items()}
+        given = {
+            **environment_of_image(),
+            **{key: str(value) for key, value in declared.items()},
+            **self._override,
+        }
         here = {name: self.placed(value, service) for name, value in given.items()}
         if "PGHOST" in here:
             here |= {"PGHOST": HERE, "PGPORT": str(self.postgres.port)}
@@ -179,7 +188,7 @@ class Host:
             "catalog:5432": f"127.0.0.1:{self.postgres.port}",
             "sample:5432": f"127.0.0.1:{self.postgres.port}",
             "redis:6379": f"127.0.0.1:{self.redis_port}",
-            "s3:8333": f"127.0.0.1:{self.seaweed.port}",
+            "s3:8333": f"127.0.0.1:{self.gate.port}",
         } | {f"{HERE}:{there}": f"{HERE}:{here}" for there, here in self.ports.items()}
 
     def _make_secrets(self) -> None:

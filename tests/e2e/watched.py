@@ -1,4 +1,8 @@
-"""A fleet that is watched: a worker, beat, an exporter, Flower, and a real Prometheus that scrapes them all."""
+"""The fleet of docker-compose.yml, watched by a real Prometheus with the configuration that is shipped.
+
+Beside the file there is what an operator adds to it: a configuration file and a few variables, as an override has
+them. Times are shorter here, and S3 stands behind a gate.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,12 @@ import math
 import os
 import shutil
 import signal
-import sys
 import time
 import urllib.parse
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,33 +24,33 @@ import httpx
 import psycopg
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from psycopg import sql
 
-from embedded import ports
-from embedded.postgres import Postgres
 from embedded.process import Child
-from embedded.seaweed import SeaweedFS
-from embedded.valkey import Valkey
-from shared.catalog.migration import migrate
 from shared.domain.access import Actor
 from shared.domain.job import Job, JobKind, NewJob
 from shared.operations.composition import compose
 from shared.operations.jobs import dispatch, requests
 from shared.settings import Settings
-from tests.e2e.gate import Gate
+from tests.e2e.compose import HERE, ROOT, Host
 from tests.webhook import Webhook
 
-MONITORING = Path(__file__).parents[2] / "monitoring"
+MONITORING = ROOT / "monitoring"
 PATIENCE_SECONDS = 60.0
-NAME = "shop"
+NAME = "app"
 BAD = "a row that must not be"
-PASSWORD = "hush"
 ROWS = 60_000  # some 10 MB: enough to be cut into parts
-
-CONFIGURATION = f"""
+ONE_SHOTS = ("migrate", "catalog-rights")
+OURS = ("control", "worker", "beat", "bus", "api", "exporter", "flower")
+PORT_OF = {"worker": "9465", "exporter": "9464", "flower": "5555", "prometheus": "9090"}
+OVERRIDE = {
+    "SNAPFLEET_CONFIG": "/etc/snapfleet/snapfleet.toml",
+    "SNAPSHOT_DIR": "/srv/snapshots",
+    "LEASE_SECONDS": "4",
+}
+CONFIGURATION = """
 [[databases]]
-name = "{NAME}"
-url_env = "SHOP_URL"
+name = "{name}"
+url_file = "{secrets}/database_url"
 part_size = "2MiB"
 parallelism = 2
 every = "366d"
@@ -57,93 +60,56 @@ assertions = ["good.sql"]
 
 [[notify]]
 name = "on-call"
-url_env = "PAGER_URL"
+url_file = "{secrets}/pager_url"
 """
 
 T = TypeVar("T")
 
 
-class Watched:
-    def __init__(self, *, postgres: Postgres, seaweed: SeaweedFS, folder: Path) -> None:
-        self.folder, self._postgres = folder, postgres
-        self.valkey = Valkey(folder / "valkey", persistent=False)
-        self.valkey.start()
-        self.gate = Gate(seaweed.port)
+class Watched(Host):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, override=OVERRIDE)
         self.webhook = Webhook()
-        tag = uuid.uuid4().hex[:8]
-        self._owner, self._names = f"owner_{tag}", (f"shop_{tag}", f"catalog_{tag}")
-        with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-            role = sql.Identifier(self._owner)
-            admin.execute(sql.SQL("create role {} login createdb password 'secret'").format(role))
-            for name in self._names:
-                admin.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(name), role))
-        (folder / "snapfleet.toml").write_text(CONFIGURATION)
-        (folder / "good.sql").write_text(f"select not exists (select 1 from item where pad = '{BAD}')")
-        (folder / "tmp").mkdir()
-        self.port = dict(zip(("worker", "exporter", "flower", "prometheus"), ports.free(4), strict=True))
-        self.environment = self._environment(seaweed, tag)
-        self.fleet = compose(**Settings.load(self.environment, folder).values())
-        migrate(self.fleet.catalog)
-        self.children: dict[str, Child] = {}
+
+    def begin(self) -> None:
+        """The whole fleet, healthy, and scraped once; something to protect."""
+        super().begin()
+        self._configure()
+        self._fill()
+        for name in ONE_SHOTS:
+            ended = self.run(name)
+            assert ended.returncode == 0, ended.stderr
+        self.fleet = compose(**Settings.load(self.environment("worker"), self.folder).values())
+        self.start(*OURS)
+        self.until_healthy(*OURS)
+        self.children["prometheus"] = self._start_prometheus()
+        self.until(lambda: self.query("snapfleet_build_info"), "the first scrape")
 
     def close(self) -> None:
-        self.gate.open()
-        for child in self.children.values():
-            child.ask()
-        for child in self.children.values():
-            child.stop()
-        self.fleet.catalog.close()
-        self.gate.__exit__()
         self.webhook.close()
-        self.valkey.stop()
-        with psycopg.connect(self._postgres.dsn(), autocommit=True) as admin:
-            query = "select datname from pg_database where pg_get_userbyid(datdba) = %s"
-            for (name,) in admin.execute(query, [self._owner]).fetchall():
-                admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(self._owner)))
+        super().close()
+        if hasattr(self, "fleet"):
+            self.fleet.catalog.close()
 
-    def fill(self) -> None:
-        self.say(
-            "create table item as select i, md5(i::text) || md5((-i)::text) || md5((2*i)::text)"
-            f" || md5((3*i)::text) as pad from generate_series(1, {ROWS}) i"
-        )
+    # The database
+
+    def session(self) -> psycopg.Connection:
+        """As the application's own role."""
+        url = self.placed((self.secrets / "database_url").read_text().strip())
+        return psycopg.connect(url, autocommit=True)
 
     def say(self, statement: str) -> None:
-        with psycopg.connect(self.environment["SHOP_URL"]) as session:
+        with self.session() as session:
             session.execute(statement.encode())
 
     @contextmanager
     def locked(self, table: str) -> Generator[None]:
         """Inside it nobody else reads this table."""
-        with psycopg.connect(self.environment["SHOP_URL"]) as session:
+        with self.session() as session, session.transaction():
             session.execute(f"lock table {table} in access exclusive mode".encode())
             yield
 
     # Processes
-
-    def start(self, name: str, *argv: str) -> Child:
-        child = Child(
-            name,
-            [sys.executable, "-m", *argv],
-            environment=self.environment,
-            log=self.folder / f"{name}.log",
-            folder=self.folder,
-            patience=timedelta(seconds=5),
-        )
-        self.children[name] = child
-        return child
-
-    def start_worker(self) -> None:
-        port = str(self.port["worker"])
-        self.start("worker", "workers", "--concurrency", "2", "--metrics-port", port)
-
-    def start_all(self) -> None:
-        self.start_worker()
-        self.start("beat", "beat")
-        self.start("bus", "bus")
-        self.start("exporter", "cli", "exporter", "--port", str(self.port["exporter"]))
-        self.start("flower", "cli", "flower", "--port", str(self.port["flower"]))
-        self.children["prometheus"] = self._start_prometheus()
 
     def pool(self) -> list[int]:
         """The processes of the worker's pool."""
@@ -159,11 +125,12 @@ class Watched:
 
     def take(self) -> Job:
         """A snapshot, and the proof and the retention that follow it, to their end."""
-        job = self.ended(self.begin())
+        job = self.ended(self.ask())
         self.until(lambda: not self.unfinished(), lambda: f"the end of {self.unfinished()}")
         return job
 
-    def begin(self) -> str:
+    def ask(self) -> str:
+        """For a snapshot."""
         job_id = str(uuid.uuid4())
         request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
         new = NewJob(id=job_id, kind=JobKind.SNAPSHOT, database=NAME, request=request, idempotency_key=job_id)
@@ -198,8 +165,9 @@ class Watched:
     ) -> tuple[int, str]:
         """Status and body; 0 where nobody listens yet."""
         who = None if password is None else ("snapfleet", password)
+        at = f"http://{HERE}:{self.ports[PORT_OF[name]]}{path}"
         try:
-            answer = httpx.request(method, f"http://127.0.0.1:{self.port[name]}{path}", auth=who, timeout=20)
+            answer = httpx.request(method, at, auth=who, timeout=20)
         except httpx.TransportError:
             return 0, ""
         return answer.status_code, answer.text
@@ -231,52 +199,62 @@ class Watched:
         return {str(notice["title"]).split(": ")[1] for notice in self.webhook.got}
 
     def alerts(self) -> set[str]:
-        """The names of those that fire, or wait for their time to do so."""
-        return {str(labels["alertname"]) for labels, _ in self.query("ALERTS")}
+        """The names of those that fire."""
+        return {str(labels["alertname"]) for labels, _ in self.query('ALERTS{alertstate="firing"}')}
+
+    # How it is set up
+
+    def _fill(self) -> None:
+        self.say(
+            "create table item as select i, md5(i::text) || md5((-i)::text) || md5((2*i)::text)"
+            f" || md5((3*i)::text) as pad from generate_series(1, {ROWS}) i"
+        )
+
+    def _places(self, service: str) -> Mapping[str, str]:
+        added = {"/etc/snapfleet": str(self.folder / "etc"), "/srv/snapshots": str(self.folder / "snapshots")}
+        return {**super()._places(service), **added}
+
+    def _configure(self) -> None:
+        (self.secrets / "pager_url").write_text(self.webhook.url)
+        folder = self.folder / "etc"
+        folder.mkdir()
+        (folder / "snapfleet.toml").write_text(CONFIGURATION.format(name=NAME, secrets=self.secrets))
+        (folder / "good.sql").write_text(f"select not exists (select 1 from item where pad = '{BAD}')")
 
     def _start_prometheus(self) -> Child:
-        """With the configuration that we ship: only where it scrapes, and how often, is another."""
+        """By the command of the file: only where it scrapes and how often, and how long an alert waits, is another."""
+        folder = self.home("prometheus")
         config = yaml.safe_load((MONITORING / "prometheus" / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-        config["rule_files"] = [str(MONITORING / "prometheus" / "alerts.yml")]
         del config["alerting"]
-        of_job = {"snapfleet": "exporter", "snapfleet-workers": "worker"}
         for job in config["scrape_configs"]:
+            job["static_configs"] = [{"targets": [self._target(job)]}]
             job.pop("dns_sd_configs", None)
-            port = self.port[of_job.get(job["job_name"], job["job_name"])]
-            job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
             if job["job_name"] == "snapfleet":
                 # It waits for a source that hangs for 5 seconds.
                 job["scrape_timeout"] = job["scrape_interval"] = "6s"
-        (self.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        rules = yaml.safe_load((MONITORING / "prometheus" / "alerts.yml").read_text())
+        for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+            rule.pop("for", None)
+        (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
+        there = {"=/etc/prometheus": f"={folder}", "=/prometheus": f"={folder / 'data'}"}
+        words = self.services["prometheus"]["command"]
+        for place, here in there.items():
+            words = [word.replace(place, here) for word in words]
+        listening = f"--web.listen-address={HERE}:{self.ports['9090']}"
         return Child(
             "prometheus",
-            [
-                shutil.which("prometheus") or "prometheus",
-                f"--config.file={self.folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={self.folder / 'prometheus'}",
-                f"--web.listen-address=127.0.0.1:{self.port['prometheus']}",
-            ],
+            [shutil.which("prometheus") or "prometheus", *words, listening],
             environment={"PATH": os.environ["PATH"]},  # noqa: TID251 - programs are found as they are by a user
             log=self.folder / "prometheus.log",
-            folder=self.folder,
+            folder=folder,
         )
 
-    def _environment(self, seaweed: SeaweedFS, tag: str) -> dict[str, str]:
-        shop, catalog = (self._postgres.dsn(n, user=self._owner, password="secret") for n in self._names)
-        return {
-            "PATH": os.environ["PATH"],  # noqa: TID251 - programs are found as they are by a user
-            "HOME": str(self.folder),
-            "TMPDIR": str(self.folder / "tmp"),
-            "SHOP_URL": shop,
-            "CATALOG_URL": catalog,
-            "REDIS_URL": self.valkey.url,
-            **seaweed.environment,
-            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.gate.port}",
-            "S3_PREFIX": tag,
-            "SNAPSHOT_DIR": str(self.folder / "repository"),
-            "LEASE_SECONDS": "4",
-            "LOG_FORMAT": "json",
-            "FLOWER_PASSWORD": PASSWORD,
-            "PAGER_URL": self.webhook.url,
-        }
+    def _target(self, job: Mapping[str, Any]) -> str:
+        """The same port as in the file, here."""
+        if "dns_sd_configs" in job:
+            port = str(job["dns_sd_configs"][0]["port"])
+        else:
+            port = job["static_configs"][0]["targets"][0].rpartition(":")[2]
+        return f"{HERE}:{self.ports[port]}"
