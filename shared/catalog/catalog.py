@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from shared.catalog import liveness
 from shared.catalog.audit import Audit
 from shared.catalog.canaries import Canaries
 from shared.catalog.chunks import Chunks
@@ -23,16 +24,19 @@ from shared.catalog.outbox import Outbox
 from shared.catalog.pages import Pages
 from shared.catalog.parked import ParkedDatabases
 from shared.catalog.parts import Parts
+from shared.catalog.prunings import Prunings
 from shared.catalog.readings import Readings
 from shared.catalog.schedules import Schedules
 from shared.catalog.snapshots import Snapshots
 from shared.catalog.standings import Standings
+from shared.catalog.statements import statement
 from shared.catalog.tokens import Tokens
 from shared.catalog.verifications import Verifications
 from shared.catalog.warm import WarmCopies
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
 
 PATIENCE = timedelta(seconds=60)
+IDENTITY = "snapfleet identity"
 MIGRATE_HINT = "run `snapfleet migrate` with the same CATALOG_URL"
 REBUILD_HINT = "if it was lost: `snapfleet catalog rebuild` makes it anew from the repository"
 
@@ -56,6 +60,7 @@ class Transaction:
         self.tokens = Tokens(connection)
         self.audit = Audit(connection)
         self.readings = Readings(connection)
+        self.prunings = Prunings(connection)
         self.canaries = Canaries(connection)
         self.measures = Measures(connection)
         self.notices = Notices(connection)
@@ -76,14 +81,17 @@ class Catalog:
         with translated(), self._engine.begin() as connection:
             tx = Transaction(connection)
             yield tx
+            tx.outbox.write()
             tx.audit.write()
 
     def identity(self) -> tuple[str, int]:
         """(system identifier of its server, oid of its database): what no name or alias can hide."""
-        query = "select (select system_identifier::text from pg_control_system()), oid from pg_database where datname = current_database()"
         with translated(), self._engine.connect() as connection:
-            row = connection.execute(text(query)).one()
-            return str(row[0]), int(row[1])
+            # The same for as long as this connection lasts: asked for once.
+            if IDENTITY not in connection.info:
+                connection.info[IDENTITY] = tuple(connection.execute(statement("identity")).one())
+            system_identifier, oid = connection.info[IDENTITY]
+            return str(system_identifier), int(oid)
 
     @property
     def engine(self) -> Engine:
@@ -117,9 +125,9 @@ def connect(url: str, *, patience: timedelta = PATIENCE, connections: int = 2) -
         creator=open_connection,
         pool_size=connections,
         max_overflow=8,
-        pool_pre_ping=True,
         pool_recycle=1800,
     )
+    liveness.watch(engine.pool)
     return Catalog(engine)
 
 

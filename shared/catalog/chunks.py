@@ -149,10 +149,12 @@ class Chunks:
         change = update(CHUNK).where(CHUNK.c.database == database, CHUNK.c.sha256.in_(list(sha256s)))
         self._db.execute(change.values(state="storing"))
 
-    def mark_dead(self, database: str, *, grace: timedelta) -> Sequence[str]:
-        """Mark what no snapshot uses and no copy has touched for `grace`; all that is marked."""
-        rows = self._db.execute(statement("dead_chunks"), {"database": database, "grace": grace})
-        return list(rows.scalars())
+    def mark_dead(
+        self, database: str, *, grace: timedelta, only: Collection[str] | None = None
+    ) -> Sequence[str]:
+        """Mark what no snapshot uses and no copy has touched for `grace`, of these or of all; what is marked."""
+        values = {"database": database, "grace": grace, "only": None if only is None else list(only)}
+        return list(self._db.execute(statement("dead_chunks"), values).scalars())
 
     def lock_dead(self, database: str, sha256s: Collection[str]) -> Sequence[str]:
         """Of these, the ones still marked: locked until this transaction ends.

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Text, any_, func, literal, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from shared.catalog.mapping import table
 from shared.catalog.models import JobRow, JobStepRow
@@ -66,35 +67,15 @@ class Jobs:
 
     def submit(self, new: NewJob) -> tuple[Job, bool]:
         """Accept a request once: the job, and whether it is new or was already there under its key."""
-        saga = SAGAS[new.kind]
-        row = (
-            self._db.execute(
-                text("""
-                    insert into job (id, kind, database, request, idempotency_key, request_digest, deadline_at)
-                    values (:id, :kind, :database, cast(:request as jsonb), :key, :digest, now() + :deadline)
-                    on conflict (idempotency_key) do nothing
-                    returning *"""),
-                {
-                    "id": new.id,
-                    "kind": new.kind,
-                    "database": new.database,
-                    "request": json.dumps(dict(new.request)),
-                    "key": new.idempotency_key,
-                    "digest": new.request_digest,
-                    "deadline": saga.deadline,
-                },
-            )
-            .mappings()
-            .one_or_none()
-        )
-        if row is None:
-            found = select(JOB).where(JOB.c.idempotency_key == new.idempotency_key)
-            return to_job(self._db.execute(found).mappings().one()), False
-        self._db.execute(
-            insert(STEP),
-            [{"job_id": new.id, "seq": n, "name": name} for n, name in enumerate(saga.steps, start=1)],
-        )
-        return to_job(row), True
+        ((job, is_new),) = self.submit_all([new])
+        return job, is_new
+
+    def submit_all(self, new: Sequence[NewJob]) -> list[tuple[Job, bool]]:
+        """The same for several, whose keys differ; in their order."""
+        made = {job.idempotency_key: job for job in self._jobs("submit", submission(new))}
+        before = [each.idempotency_key for each in new if each.idempotency_key not in made]
+        found = {job.idempotency_key: job for job in self.by_keys(before)}
+        return [(made.get(key) or found[key], key in made) for key in (each.idempotency_key for each in new)]
 
     def activate(self, database: str | None = None) -> list[Job]:
         """Start what waits, one job per database that has no live one; they are to be rung now.
@@ -123,9 +104,8 @@ class Jobs:
 
     def begin_step(self, claim: Claim) -> StepState:
         """Mark the claimed step `doing`; what it was: `doing` where a former worker died in it."""
-        before = self.step(claim.job.id, claim.job.next_seq)
-        self._set_step(claim.job.id, claim.job.next_seq, StepState.DOING)
-        return before.state
+        key = {"id": claim.job.id, "seq": claim.job.next_seq}
+        return StepState(self._db.execute(statement("begin_step"), key).scalar_one())
 
     def record(self, claim: Claim, data: Mapping[str, Any]) -> bool:
         """Merge into what the claimed step knows of itself; False when superseded.
@@ -158,10 +138,7 @@ class Jobs:
         """End the claimed step. The caller rolls its transaction back on None."""
         last = claim.job.next_seq == len(SAGAS[claim.job.kind].steps)
         values = claim.key() | {"last": last, "result": json.dumps(dict(result))}
-        job = self._job("finish", values)
-        if job is not None:
-            self._set_step(job.id, claim.job.next_seq, StepState.DONE)
-        return job
+        return self._job("finish", values)
 
     def rewind(self, claim: Claim, *, to_seq: int) -> Job | None:
         """Start over from an earlier step: its successors are new again, what they recorded is kept."""
@@ -238,6 +215,18 @@ class Jobs:
         query = query.where(func.starts_with(JOB.c.idempotency_key, prefix)).limit(most)
         return self._db.execute(select(func.count()).select_from(query.subquery())).scalar_one()
 
+    def by_keys(self, idempotency_keys: Sequence[str]) -> list[Job]:
+        """Those of them that are there."""
+        if not idempotency_keys:
+            return []
+        query = select(JOB).where(of_keys(idempotency_keys))
+        return [to_job(row) for row in self._db.execute(query).mappings()]
+
+    def known_keys(self, idempotency_keys: Collection[str]) -> frozenset[str]:
+        """Those of them that a job was made for."""
+        query = select(JOB.c.idempotency_key).where(of_keys(idempotency_keys))
+        return frozenset(self._db.execute(query).scalars())
+
     def find(self, prefix: str) -> list[Job]:
         """Jobs whose id starts with what a user typed, in whichever case."""
         query = select(JOB).where(func.starts_with(func.cast(JOB.c.id, JobRow.kind.type), prefix.lower()))
@@ -290,14 +279,35 @@ class Jobs:
         """The catalog server's clock: the only one that leases and slots go by."""
         return self._db.execute(select(func.now())).scalar_one()
 
-    def _set_step(self, job_id: str, seq: int, state: StepState) -> None:
-        stamp = {"started_at": func.now()} if state is StepState.DOING else {"finished_at": func.now()}
-        change = update(STEP).where(STEP.c.job_id == job_id, STEP.c.seq == seq)
-        self._db.execute(change.values(state=state, **stamp))
-
     def _job(self, name: str, values: Mapping[str, Any]) -> Job | None:
         row = self._db.execute(statement(name), dict(values)).mappings().one_or_none()
         return to_job(row) if row else None
 
     def _jobs(self, name: str, values: Mapping[str, Any]) -> list[Job]:
         return [to_job(row) for row in self._db.execute(statement(name), dict(values)).mappings()]
+
+
+def of_keys(idempotency_keys: Collection[str]) -> ColumnElement[bool]:
+    """As one parameter, however many there are."""
+    return JOB.c.idempotency_key == any_(literal(list(idempotency_keys), ARRAY(Text)))
+
+
+def submission(new: Sequence[NewJob]) -> dict[str, Any]:
+    """New jobs by columns, and the steps of their kinds."""
+    steps = [
+        (kind, seq, name)
+        for kind in sorted({each.kind for each in new})
+        for seq, name in enumerate(SAGAS[kind].steps, start=1)
+    ]
+    return {
+        "ids": [each.id for each in new],
+        "kinds": [str(each.kind) for each in new],
+        "databases": [each.database for each in new],
+        "requests": [json.dumps(dict(each.request)) for each in new],
+        "keys": [each.idempotency_key for each in new],
+        "digests": [each.request_digest for each in new],
+        "deadlines": [SAGAS[each.kind].deadline for each in new],
+        "step_kinds": [str(kind) for kind, _, _ in steps],
+        "step_seqs": [seq for _, seq, _ in steps],
+        "step_names": [name for _, _, name in steps],
+    }

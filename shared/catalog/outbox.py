@@ -1,30 +1,35 @@
-"""Events in the transaction that they tell of, numbered without a gap per database."""
+"""Events in the transaction that they tell of, numbered without a gap per database.
+
+Each is kept until just before the commit, and all are written by one statement: so the rows of their databases, which
+are locked for it, are locked for a moment.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, RowMapping, delete, func, select, text, update
 
-from shared.catalog.ledgers import CauseRow, OutboxRow
+from shared.catalog.ledgers import OutboxRow
 from shared.catalog.mapping import table
-from shared.catalog.models import DatabaseRow
 from shared.catalog.statements import statement
 from shared.domain.events import Cause, Told
 
-DATABASE = table(DatabaseRow)
 OUTBOX = table(OutboxRow)
-CAUSE = table(CauseRow)
 
 # Any constant will do, as long as every release uses the same one.
 RELAY_LOCK = 5_262_733_602
+
+COLUMNS = ("databases", "types", "jobs", "data", "cause_sources", "cause_ids")
 
 
 class Outbox:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._kept: list[tuple[Any, ...]] = []
 
     def add(
         self,
@@ -35,32 +40,20 @@ class Outbox:
         data: Mapping[str, Any],
         cause: Cause | None = None,
     ) -> None:
-        """Write one event; it is seen only if the caller's transaction commits.
+        """Have an event written if this transaction commits, in the order in which they are added.
 
         It happens for `cause`, or else for the request that its job is known to be for, if there is one.
         """
-        sequence = None
-        if database is not None:
-            # Locks the database's row until the commit: so its events become visible in their order.
-            number = (
-                update(DATABASE)
-                .where(DATABASE.c.name == database)
-                .values(event_sequence=DATABASE.c.event_sequence + 1)
-                .returning(DATABASE.c.event_sequence)
-            )
-            sequence = self._db.execute(number).scalar_one()
-        causes: dict[str, Any] = {
-            "cause_source": select(CAUSE.c.source)
-            .where(CAUSE.c.job_id == bindparam("job"))
-            .scalar_subquery(),
-            "cause_id": select(CAUSE.c.event_id).where(CAUSE.c.job_id == bindparam("job")).scalar_subquery(),
-        }
-        if cause is not None:
-            causes = {"cause_source": cause.source, "cause_id": cause.id}
-        row = insert(OUTBOX).values(
-            database=database, sequence=sequence, type=type_, job_id=job_id, data=dict(data), **causes
-        )
-        self._db.execute(row, {"job": job_id} if cause is None else {})
+        source, id_ = (None, None) if cause is None else (cause.source, cause.id)
+        self._kept.append((database, type_, job_id, json.dumps(dict(data)), source, id_))
+
+    def write(self) -> None:
+        """Write what was added. Called by the catalog before the commit, and before anything is read here."""
+        if not self._kept:
+            return
+        columns = zip(*self._kept, strict=True)
+        self._db.execute(statement("add_events"), dict(zip(COLUMNS, map(list, columns), strict=True)))
+        self._kept.clear()
 
     def lead(self) -> bool:
         """Whether this transaction is the only one that publishes, until it ends."""
@@ -69,6 +62,7 @@ class Outbox:
 
     def unpublished(self, *, limit: int) -> Sequence[Told]:
         """The oldest that were not published yet; those of one database in its order, none left out."""
+        self.write()
         query = select(OUTBOX).where(OUTBOX.c.published_at.is_(None)).order_by(OUTBOX.c.id).limit(limit)
         return [told(row) for row in self._db.execute(query).mappings()]
 
@@ -78,16 +72,19 @@ class Outbox:
 
     def quiet_jobs(self, *, for_: timedelta) -> Sequence[tuple[str, Mapping[str, Any] | None]]:
         """Running jobs that nothing was told of for so long, each with what was told of its progress last."""
+        self.write()
         found = self._db.execute(statement("quiet_jobs"), {"for_": for_})
         return [(str(row.id), row.last_told) for row in found]
 
     def told_of(self, jobs: Mapping[str, int], *, limit: int) -> Sequence[Told]:
         """What was told of each of these jobs after a sequence number of its database, in order."""
+        self.write()
         values = {"jobs": list(jobs), "afters": list(jobs.values()), "limit": limit}
         return [told(row) for row in self._db.execute(statement("told_of"), values).mappings()]
 
     def waiting(self) -> int:
         """How many are not published yet."""
+        self.write()
         query = select(func.count()).where(OUTBOX.c.published_at.is_(None))
         return int(self._db.execute(query).scalar_one())
 

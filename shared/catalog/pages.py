@@ -10,8 +10,8 @@ from sqlalchemy import Connection, literal_column, select, tuple_
 
 from shared.catalog.mapping import table
 from shared.catalog.models import JobRow, SnapshotRow
-from shared.catalog.rows import JOB_FIELDS, SNAPSHOT_FIELDS, to_job, to_snapshot
-from shared.catalog.snapshots import HIDDEN
+from shared.catalog.rows import JOB_FIELDS, to_job, to_snapshot
+from shared.catalog.snapshots import HIDDEN, SHOWN
 from shared.domain.job import Job, JobKind, JobState
 from shared.domain.snapshot import Snapshot, SnapshotState
 
@@ -31,8 +31,7 @@ class JobPlace:
         return cls(created_at=job.created_at, id=job.id)
 
 
-# Of a page's rows only what is shown: the rows of a snapshot's tables and the findings of a check are long.
-SHOWN_OF_SNAPSHOT = tuple(SNAPSHOT.c[name] for name in SNAPSHOT_FIELDS)
+# Of a page's rows only what is shown: the findings of a check are long.
 SHOWN_OF_JOB = tuple(
     literal_column("'{}'::jsonb", JOB.c.result.type).label(name) if name == "result" else JOB.c[name]
     for name in JOB_FIELDS
@@ -52,7 +51,7 @@ class Pages:
         before: int | None = None,
     ) -> Sequence[Snapshot]:
         """The newest first, older than the sequence number `before`; hidden ones only by their state."""
-        query = select(*SHOWN_OF_SNAPSHOT).where(SNAPSHOT.c.database == database)
+        query = select(*SHOWN).where(SNAPSHOT.c.database == database)
         if state is None:
             query = query.where(SNAPSHOT.c.state.not_in(HIDDEN))
         else:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import ColumnElement, Connection, Text, any_, func, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from shared.catalog.mapping import table
 from shared.catalog.models import DatabaseRow, SlotRow
+from shared.catalog.statements import statement
 
 DATABASE = table(DatabaseRow)
 SLOT = table(SlotRow)
@@ -26,20 +27,37 @@ class KnownDatabase:
     """Why no snapshot of it is taken until somebody decides; None where nothing is in the way."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A due moment, and the job that was made for it; None where it is missed."""
+
+    database: str
+    due_at: datetime
+    job_id: str | None
+
+
 class Schedules:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     def know(self, names: Collection[str]) -> None:
         """Make sure that every configured database has its row; its slots count from now on."""
-        rows = [{"name": name} for name in sorted(names)]
-        self._db.execute(upsert(DATABASE).on_conflict_do_nothing(), rows)
+        self._db.execute(statement("know_databases"), {"names": sorted(names)})
 
     def lock(self, name: str) -> KnownDatabase:
         """One database's row, locked until this transaction ends: two ticks take turns."""
-        query = select(*KNOWN)
-        row = self._db.execute(query.where(DATABASE.c.name == name).with_for_update()).mappings().one()
-        return KnownDatabase(**row)
+        (found,) = self.lock_all([name])
+        return found
+
+    def lock_all(self, names: Collection[str]) -> Sequence[KnownDatabase]:
+        """The rows of those that are known, locked until this transaction ends, in one order for all who do this."""
+        query = select(*KNOWN).where(one_of(names)).order_by(DATABASE.c.name).with_for_update()
+        return [KnownDatabase(**row) for row in self._db.execute(query).mappings()]
+
+    def known(self, names: Collection[str]) -> Sequence[KnownDatabase]:
+        """The same to look at, by name."""
+        query = select(*KNOWN).where(one_of(names)).order_by(DATABASE.c.name)
+        return [KnownDatabase(**row) for row in self._db.execute(query).mappings()]
 
     def known_since(self, name: str) -> datetime | None:
         """When this database was first seen here; None where nobody has ticked or asked since it is declared."""
@@ -61,20 +79,18 @@ class Schedules:
         query = select(DATABASE.c.blocked_why).where(DATABASE.c.name == name)
         return self._db.execute(query).scalar_one_or_none()
 
-    def make_slot(self, name: str, *, due_at: datetime, job_id: str) -> bool:
-        """Give a slot its job; False when it was decided before."""
-        row = upsert(SLOT).values(database=name, due_at=due_at, job_id=job_id)
-        return self._db.execute(row.on_conflict_do_nothing()).rowcount == 1
-
-    def miss_slots(self, name: str, slots: Iterable[datetime]) -> None:
-        rows = [{"database": name, "due_at": due_at, "job_id": None} for due_at in slots]
-        if rows:
-            self._db.execute(upsert(SLOT).on_conflict_do_nothing(), rows)
-
-    def decided_until(self, name: str, moment: datetime) -> None:
-        change = update(DATABASE).where(DATABASE.c.name == name)
-        self._db.execute(change.values(slots_until=func.greatest(DATABASE.c.slots_until, moment)))
+    def decide(self, slots: Collection[Slot]) -> None:
+        """Note what became of slots; what was decided before stays. The rows of their databases are locked."""
+        if slots:
+            columns = ("database", "due_at", "job_id")
+            values = {f"{name}s": [getattr(slot, name) for slot in slots] for name in columns}
+            self._db.execute(statement("decide_slots"), values)
 
     def missed(self, name: str) -> int:
         query = select(func.count()).where(SLOT.c.database == name, SLOT.c.job_id.is_(None))
         return int(self._db.execute(query).scalar_one())
+
+
+def one_of(names: Collection[str]) -> ColumnElement[bool]:
+    """As one parameter, however many there are."""
+    return DATABASE.c.name == any_(literal(list(names), ARRAY(Text)))

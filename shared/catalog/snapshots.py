@@ -6,12 +6,28 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, delete, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Text,
+    any_,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.mapping import table
 from shared.catalog.models import JobRow, ReadingRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow
-from shared.catalog.rows import to_snapshot
+from shared.catalog.rows import SNAPSHOT_FIELDS, to_snapshot
+from shared.catalog.statements import statement
 from shared.domain.job import FINAL, JobKind
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
@@ -22,12 +38,14 @@ USED = table(SnapshotChunkRow)
 JOB = table(JobRow)
 READING = table(ReadingRow)
 
+# The rows of its tables are long, and wanted of one at a time.
+SHOWN = tuple(SNAPSHOT.c[name] for name in SNAPSHOT_FIELDS)
 HIDDEN = (SnapshotState.DELETING, SnapshotState.DELETED)
 READERS = (JobKind.RESTORE, JobKind.VERIFY, JobKind.TABLES, JobKind.RESET)
 """Kinds of jobs that need the snapshot in their request from the moment they are accepted."""
 
 UNSUSPECTED = (
-    select(SNAPSHOT)
+    select(*SHOWN)
     .where(SNAPSHOT.c.state == SnapshotState.SEALED, SNAPSHOT.c.reason != Reason.SAFEGUARD)
     .where(or_(func.jsonb_array_length(SNAPSHOT.c.suspicions) == 0, SNAPSHOT.c.accepted_at.is_not(None)))
     .order_by(SNAPSHOT.c.sequence.desc())
@@ -45,13 +63,13 @@ class Snapshots:
     ) -> None:
         """Note that a snapshot is asked for. Its sequence number is the next of its database."""
         self._db.execute(text("select 1 from database where name = :name for update"), {"name": database})
+        # A statement of its own: this one sees what the former holder of the lock has committed.
         newest = select(func.coalesce(func.max(SNAPSHOT.c.sequence), 0) + 1)
-        sequence = self._db.execute(newest.where(SNAPSHOT.c.database == database)).scalar_one()
         self._db.execute(
             insert(SNAPSHOT).values(
                 id=snapshot_id,
                 database=database,
-                sequence=sequence,
+                sequence=newest.where(SNAPSHOT.c.database == database).scalar_subquery(),
                 job_id=job_id,
                 reason=reason,
                 labels=dict(labels),
@@ -85,11 +103,8 @@ class Snapshots:
         )
         if self._db.execute(change).rowcount != 1:
             return False
-        chunks = [
-            {"snapshot_id": manifest.id, "database": manifest.database, "sha256": sha256}
-            for sha256 in manifest.distinct_chunks
-        ]
-        self._db.execute(upsert(USED).on_conflict_do_nothing(), chunks)
+        used = {"snapshot_id": manifest.id, "database": manifest.database}
+        self._db.execute(statement("use_chunks"), used | {"sha256s": list(manifest.distinct_chunks)})
         return True
 
     def fail(self, snapshot_id: str, *, error: Mapping[str, Any] | None) -> None:
@@ -107,11 +122,13 @@ class Snapshots:
         What was pinned or is held by a job since the plan was made is left alone: the rows are locked
         first, so that the holds are looked at only when nobody can be in the middle of taking one.
         """
-        rows = select(SNAPSHOT.c.id).where(SNAPSHOT.c.id.in_(list(snapshot_ids))).order_by(SNAPSHOT.c.id)
+        if not snapshot_ids:
+            return
+        rows = select(SNAPSHOT.c.id).where(one_of(snapshot_ids)).order_by(SNAPSHOT.c.id)
         self._db.execute(rows.with_for_update())
         change = (
             update(SNAPSHOT)
-            .where(SNAPSHOT.c.id.in_(list(snapshot_ids)))
+            .where(one_of(snapshot_ids))
             .where(SNAPSHOT.c.state.in_([SnapshotState.SEALED, SnapshotState.FAILED]))
             .where(~SNAPSHOT.c.pinned, SNAPSHOT.c.id.not_in(self._held()))
             .values(state=SnapshotState.DELETING)
@@ -125,15 +142,14 @@ class Snapshots:
         )
         return list(self._db.execute(query.order_by(SNAPSHOT.c.sequence)).scalars())
 
-    def forget_chunks(self, snapshot_id: str) -> None:
-        """Let go of its chunks, once its manifest is gone."""
-        self._db.execute(delete(USED).where(USED.c.snapshot_id == snapshot_id))
+    def forget_chunks(self, snapshot_ids: Collection[str]) -> frozenset[str]:
+        """Let go of their chunks, once their manifests are gone; the names of those chunks."""
+        used = delete(USED).where(USED.c.snapshot_id == any_(literal(list(snapshot_ids), ARRAY(Text))))
+        return frozenset(self._db.execute(used.returning(USED.c.sha256)).scalars())
 
-    def bury(self, snapshot_id: str) -> None:
-        """The tombstone: nothing of it is stored any more."""
-        change = update(SNAPSHOT).where(
-            SNAPSHOT.c.id == snapshot_id, SNAPSHOT.c.state == SnapshotState.DELETING
-        )
+    def bury(self, snapshot_ids: Collection[str]) -> None:
+        """The tombstones: nothing of them is stored any more."""
+        change = update(SNAPSHOT).where(one_of(snapshot_ids), SNAPSHOT.c.state == SnapshotState.DELETING)
         self._db.execute(change.values(state=SnapshotState.DELETED, deleted_at=func.now()))
 
     def set_pinned(self, snapshot_id: str, *, pinned: bool) -> bool:
@@ -197,13 +213,13 @@ class Snapshots:
         return taken.union(asked_for, read)
 
     def get(self, snapshot_id: str) -> Snapshot | None:
-        query = select(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
+        query = select(*SHOWN).where(SNAPSHOT.c.id == snapshot_id)
         row = self._db.execute(query).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
     def find(self, prefix: str) -> list[Snapshot]:
         """Up to two snapshots whose id starts with what a user typed, tombstones included."""
-        query = select(SNAPSHOT).where(func.starts_with(SNAPSHOT.c.id, prefix)).order_by(SNAPSHOT.c.id)
+        query = select(*SHOWN).where(func.starts_with(SNAPSHOT.c.id, prefix)).order_by(SNAPSHOT.c.id)
         return [to_snapshot(row) for row in self._db.execute(query.limit(2)).mappings()]
 
     def table_rows(self, snapshot_id: str) -> Mapping[str, int]:
@@ -212,13 +228,13 @@ class Snapshots:
         return self._db.execute(query).scalar_one_or_none() or {}
 
     def of_job(self, job_id: str) -> Snapshot | None:
-        query = select(SNAPSHOT).where(SNAPSHOT.c.job_id == job_id)
+        query = select(*SHOWN).where(SNAPSHOT.c.job_id == job_id)
         row = self._db.execute(query).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
     def newest_sealed(self, database: str, *, at: datetime | None = None) -> Snapshot | None:
         """The newest sealed one; with `at`, of those taken at or before that moment."""
-        query = select(SNAPSHOT).where(
+        query = select(*SHOWN).where(
             SNAPSHOT.c.database == database, SNAPSHOT.c.state == SnapshotState.SEALED
         )
         if at is not None:
@@ -243,6 +259,12 @@ class Snapshots:
         row = self._db.execute(query).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
+    def distrust_bases(self, database: str) -> None:
+        """Nothing is built on any of those that there are."""
+        change = update(SNAPSHOT).where(SNAPSHOT.c.database == database, SNAPSHOT.c.how_read.is_not(None))
+        distrusted = func.jsonb_set(SNAPSHOT.c.how_read, ["is_base"], text("'false'::jsonb"))
+        self._db.execute(change.values(how_read=distrusted))
+
     def measure(self, database: str, *, before: int) -> Snapshot | None:
         """What a snapshot of this sequence number is compared with.
 
@@ -252,14 +274,45 @@ class Snapshots:
         row = self._db.execute(query).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
+    def undeleted(self, database: str) -> Sequence[Snapshot]:
+        """All of which anything may be stored, the newest first: no tombstones, of which there are more each day."""
+        query = select(*SHOWN).where(SNAPSHOT.c.database == database)
+        query = query.where(SNAPSHOT.c.state != SnapshotState.DELETED).order_by(SNAPSHOT.c.sequence.desc())
+        return [to_snapshot(row) for row in self._db.execute(query).mappings()]
+
+    def among(self, snapshot_ids: Collection[str]) -> Sequence[Snapshot]:
+        """Those of these that are known, whatever became of them."""
+        if not snapshot_ids:
+            return []
+        query = select(*SHOWN).where(one_of(snapshot_ids))
+        return [to_snapshot(row) for row in self._db.execute(query).mappings()]
+
+    def sealed_after(self, database: str, sequence: int) -> Sequence[Snapshot]:
+        """Sealed ones that are newer, the newest first."""
+        query = select(*SHOWN).where(SNAPSHOT.c.database == database, SNAPSHOT.c.sequence > sequence)
+        query = query.where(SNAPSHOT.c.state == SnapshotState.SEALED).order_by(SNAPSHOT.c.sequence.desc())
+        return [to_snapshot(row) for row in self._db.execute(query).mappings()]
+
+    def regular_before(self, database: str, sequence: int) -> Snapshot | None:
+        """The newest older one that is sealed, good or not; no safeguard."""
+        query = select(*SHOWN).where(SNAPSHOT.c.database == database, SNAPSHOT.c.sequence < sequence)
+        query = query.where(SNAPSHOT.c.state == SnapshotState.SEALED, SNAPSHOT.c.reason != Reason.SAFEGUARD)
+        row = self._db.execute(query.order_by(SNAPSHOT.c.sequence.desc()).limit(1)).mappings().one_or_none()
+        return to_snapshot(row) if row else None
+
     def listing(self, *, database: str | None = None, with_hidden: bool = False) -> Sequence[Snapshot]:
         """The newest first; those being deleted and the tombstones only on request."""
-        query = select(SNAPSHOT).order_by(SNAPSHOT.c.database, SNAPSHOT.c.sequence.desc())
+        query = select(*SHOWN).order_by(SNAPSHOT.c.database, SNAPSHOT.c.sequence.desc())
         if database is not None:
             query = query.where(SNAPSHOT.c.database == database)
         if not with_hidden:
             query = query.where(SNAPSHOT.c.state.not_in(HIDDEN))
         return [to_snapshot(row) for row in self._db.execute(query).mappings()]
+
+
+def one_of(snapshot_ids: Collection[str]) -> ColumnElement[bool]:
+    """As one parameter, however many there are: a statement takes 65,535."""
+    return SNAPSHOT.c.id == any_(literal(list(snapshot_ids), ARRAY(Text)))
 
 
 def contents(manifest: Manifest) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, insert, literal, literal_column, select, text, update
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, literal, literal
 from shared.catalog.mapping import table
 from shared.catalog.models import SnapshotChunkRow, SnapshotRow
 from shared.catalog.rows import to_snapshot
-from shared.catalog.snapshots import contents
+from shared.catalog.snapshots import SHOWN, contents, one_of
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Snapshot, SnapshotState
 from shared.domain.standing import Standing
@@ -45,10 +45,18 @@ class Standings:
         lock = text("select pg_advisory_xact_lock(hashtextextended('snapfleet chain ' || :database, 0))")
         self._db.execute(lock, {"database": database})
 
-    def unwritten(self, database: str | None, *, limit: int, marks: str = "") -> Sequence[tuple[str, str]]:
+    def unwritten(
+        self,
+        database: str | None,
+        *,
+        limit: int,
+        marks: str = "",
+        only: Collection[str] | None = None,
+    ) -> Sequence[tuple[str, str]]:
         """Ids and databases of sealed snapshots of which the repository does not know what the catalog knows.
 
-        `marks` are of the keys that it would be written with: with others it is to be written anew.
+        `marks` are of the keys that it would be written with: with others it is to be written anew. With `only`
+        it looks at these, instead of at every one that there is.
         """
         query = select(SNAPSHOT.c.id, SNAPSHOT.c.database).where(
             SNAPSHOT.c.state == SnapshotState.SEALED,
@@ -56,6 +64,8 @@ class Standings:
         )
         if database is not None:
             query = query.where(SNAPSHOT.c.database == database)
+        if only is not None:
+            query = query.where(one_of(only))
         rows = self._db.execute(query.order_by(SNAPSHOT.c.id).limit(limit))
         return [(row.id, row.database) for row in rows]
 
@@ -65,7 +75,7 @@ class Standings:
         if not self._db.execute(lock, {"id": snapshot_id}).scalar_one():
             return None
         found = fingerprint(marks)
-        query = select(SNAPSHOT, found.label("fingerprint")).where(
+        query = select(*SHOWN, found.label("fingerprint")).where(
             SNAPSHOT.c.id == snapshot_id,
             SNAPSHOT.c.state == SnapshotState.SEALED,
             SNAPSHOT.c.standing_of.is_distinct_from(found),

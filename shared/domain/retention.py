@@ -9,6 +9,7 @@ a budget of their own  not verified, suspect, refuted, safeguards, failed: they 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -170,12 +171,12 @@ class History:
             return self._judge_bad(snapshot)
         if self.proven_only and not snapshot.is_verified:
             return False, "not verified, and no rule would keep it if it were"
-        rank = 1 + sum(each.sequence > snapshot.sequence for each in self.counting)
+        rank = 1 + _newer(self.counting, snapshot)
         return False, f"number {rank}, beyond the last {self.policy.last}" + self._no_other_rule()
 
     def _judge_bad(self, snapshot: Snapshot) -> tuple[bool, str]:
         if snapshot.is_suspect:
-            since = sum(each.sequence > snapshot.sequence for each in self.settled)
+            since = _newer(self.settled, snapshot)
             if since < self.policy.last:
                 return True, "suspect: kept, and counted by no rule"
             return False, f"suspect, and {since} that count were taken since"
@@ -184,7 +185,7 @@ class History:
         return False, f"refuted, beyond the last {BAD_KEPT} that were"
 
     def _judge_failed(self, snapshot: Snapshot) -> tuple[bool, str]:
-        if not any(each.sequence > snapshot.sequence for each in self.sealed):
+        if not _newer(self.sealed, snapshot):
             return True, "failed, and nothing was sealed since"
         if self.failed[snapshot.id] <= BAD_KEPT:
             return True, f"failed, one of the last {BAD_KEPT} that did"
@@ -227,6 +228,11 @@ def _is_refuted(snapshot: Snapshot) -> bool:
     return snapshot.refuted_at is not None
 
 
+def _newer(newest_first: Sequence[Snapshot], snapshot: Snapshot) -> int:
+    """How many of them came after it."""
+    return bisect_left(newest_first, -snapshot.sequence, key=lambda each: -each.sequence)
+
+
 def _ranks(newest_first: Iterable[Snapshot]) -> dict[str, int]:
     """The ids, each with its place: 1 is the newest."""
     return {snapshot.id: rank for rank, snapshot in enumerate(newest_first, start=1)}
@@ -244,8 +250,10 @@ def _rules(newest_first: Sequence[Snapshot], policy: Policy, *, now: datetime) -
     ):
         newest_of: dict[str, str] = {}
         for snapshot in newest_first:
+            if len(newest_of) == count:
+                break
             newest_of.setdefault(form.format(_moment(snapshot)), snapshot.id)
-        for period, id_ in list(newest_of.items())[:count]:
+        for period, id_ in newest_of.items():
             whys[id_].append(f"newest of {period}")
     if policy.within is not None and newest_first:
         since = min(now, _moment(newest_first[0])) - policy.within

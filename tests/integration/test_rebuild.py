@@ -206,7 +206,7 @@ def test_a_snapshot_that_the_catalog_gave_up_does_not_come_back(url: str, inline
     body = fleet.fleet.repository.storage.get(manifest_key(NAME, first))
     with fleet.fleet.catalog.transaction() as tx:
         tx.snapshots.hide([first])
-        tx.snapshots.bury(first)
+        tx.snapshots.bury([first])
     fleet.fleet.repository.delete_manifest(NAME, first)
     assert rebuilt(fleet).get(first, What.KNOWN) is What.KNOWN
     fleet.fleet.repository.storage.put(manifest_key(NAME, first), body)

@@ -3,6 +3,7 @@
 update chunk
    set state = 'deleting'
  where database = :database
+   and (cast(:only as text[]) is null or sha256 = any(cast(:only as text[])))
    and (state = 'deleting' or touched_at < now() - :grace)
    and not exists (select 1
                      from snapshot_chunk used

@@ -53,7 +53,7 @@ def submit(fleet: Fleet, new: NewJob, *, by: Actor) -> Accepted:
 def enter(tx: Transaction, fleet: Fleet, new: NewJob, *, by: Actor) -> tuple[Job, bool]:
     """The part of `submit` that is one transaction: the job, and whether it is new. Its caller rings."""
     fleet.database(new.database)
-    tx.schedules.know(fleet.databases)
+    tx.schedules.know([new.database])
     job, is_new = tx.jobs.submit(new)
     if is_new:
         if job.kind is JobKind.SNAPSHOT:
@@ -196,14 +196,8 @@ def choose_snapshot(fleet: Fleet, database: str, *, snapshot_id: str | None, at:
 def passed_over(fleet: Fleet, chosen: Snapshot, *, at: datetime | None) -> Sequence[Snapshot]:
     """Newer sealed ones that `choose_snapshot` left out: suspect or refuted ones, and safeguards."""
     with fleet.catalog.transaction() as tx:
-        listed = tx.snapshots.listing(database=chosen.database)
-    return [
-        each
-        for each in listed
-        if each.state is SnapshotState.SEALED
-        and each.sequence > chosen.sequence
-        and (at is None or (each.taken_at is not None and each.taken_at <= at))
-    ]
+        newer = tx.snapshots.sealed_after(chosen.database, chosen.sequence)
+    return [each for each in newer if at is None or (each.taken_at is not None and each.taken_at <= at)]
 
 
 def find_job(fleet: Fleet, job_id: str) -> Job:

@@ -270,7 +270,7 @@ def run_step(
         log.info("step_finished", seconds=round(time.monotonic() - taken_at, 3))
     if job.state.is_final:
         dispatch.start_waiting(fleet, job.database)
-        standing.keep(fleet, job.database)
+        standing.keep_after(fleet, job)
     return True
 
 

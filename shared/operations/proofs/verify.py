@@ -9,11 +9,13 @@ The live database is never touched. The scratch database is a side database like
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from shared.catalog.catalog import Transaction
 from shared.domain.job import JobKind, NewJob
 from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests, VerifyPolicy, is_due
-from shared.domain.snapshot import Snapshot
+from shared.domain.snapshot import Reason, Snapshot
 from shared.errors import NotFound, Refused
 from shared.operations.databases import preflight, side, source, warm
 from shared.operations.fleet import Fleet
@@ -22,6 +24,9 @@ from shared.operations.jobs.saga import Outcome, StepActions, StepRun
 from shared.operations.proofs import keeping, proving
 from shared.operations.trust import auditing
 from shared.postgres import inspection
+
+RETENTION_EVERY = timedelta(minutes=50)
+"""How often it follows what the schedule makes; so it follows each snapshot of an hourly schedule."""
 
 OR_ELSEWHERE = 'or name another server in VERIFY_DATABASE_URL, or set verify = "never" for this database'
 
@@ -97,7 +102,7 @@ def drop(run: StepRun) -> Outcome:
             sealed(tx)
         prune_job_id = run.job.request.get("prune_job_id")
         if prune_job_id is not None:
-            ask_for(tx, run, prune(run, str(prune_job_id), after=str(run.job.request["snapshot_id"])))
+            let_retention_follow(tx, run, str(prune_job_id), after=str(run.job.request["snapshot_id"]))
 
     return Outcome(record=record)
 
@@ -121,7 +126,17 @@ def follow(tx: Transaction, run: StepRun, manifest: Manifest) -> None:
         )
         ask_for(tx, run, proof_of_it)
         return
-    ask_for(tx, run, prune(run, str(asked["prune_job_id"]), after=manifest.id))
+    let_retention_follow(tx, run, str(asked["prune_job_id"]), after=manifest.id)
+
+
+def let_retention_follow(tx: Transaction, run: StepRun, job_id: str, *, after: str) -> None:
+    """Ask for it, unless the schedule has made this snapshot and retention ran a moment ago: it would look at every
+    snapshot there is to let a few more go.
+    """
+    taken = tx.snapshots.get(after)
+    is_scheduled = taken is not None and taken.reason is Reason.SCHEDULE
+    if not (is_scheduled and tx.prunings.ran_within(run.job.database, RETENTION_EVERY)):
+        ask_for(tx, run, prune(run, job_id, after=after))
 
 
 def ask_for(tx: Transaction, run: StepRun, new: NewJob) -> None:

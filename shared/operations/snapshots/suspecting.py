@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
 
 import structlog
 
@@ -11,7 +10,7 @@ from shared.catalog.catalog import Transaction
 from shared.domain import suspicion
 from shared.domain.access import Actor
 from shared.domain.manifest import Manifest
-from shared.domain.snapshot import Reason, Snapshot, SnapshotState
+from shared.domain.snapshot import Reason, Snapshot
 from shared.domain.suspicion import Contents
 from shared.domain.wording import shown
 from shared.errors import NotFound, Refused
@@ -43,7 +42,7 @@ def of(fleet: Fleet, manifest: Manifest) -> Suspicion:
         rows = {f"{table.schema}.{table.name}": table.row_count for table in manifest.tables}
         now = Contents(table_rows=rows, raw_bytes=manifest.raw_bytes)
         measure, sentences = compare(tx, taken, now)
-        former = newest_before(tx, taken)
+        former = tx.snapshots.regular_before(taken.database, taken.sequence)
     so_far = former.suspicions if former is not None and former.is_suspect else ()
     return Suspicion(
         snapshot_id=manifest.id,
@@ -60,12 +59,6 @@ def compare(tx: Transaction, taken: Snapshot, now: Contents) -> tuple[Snapshot |
 
 def contents(tx: Transaction, snapshot: Snapshot) -> Contents:
     return Contents(table_rows=tx.snapshots.table_rows(snapshot.id), raw_bytes=snapshot.raw_bytes or 0)
-
-
-def newest_before(tx: Transaction, taken: Snapshot) -> Snapshot | None:
-    """The newest sealed one before it, good or not; no safeguard."""
-    listed = tx.snapshots.listing(database=taken.database)
-    return next((each for each in listed if _is_regular(each) and each.sequence < taken.sequence), None)
 
 
 def alert(tx: Transaction, found: Suspicion, *, database: str, job_id: str) -> None:
@@ -102,15 +95,11 @@ def accept(fleet: Fleet, snapshot_id: str, *, by: Actor) -> Snapshot:
             data = {"snapshot_id": snapshot_id, "suspicions": list(found.suspicions)}
             tx.outbox.add("snapshot.cleared", database=found.database, job_id=None, data=data)
             auditing.did(tx, "snapshot.accepted", by=by, database=found.database, details=data)
-        later = (each for each in tx.snapshots.listing(database=found.database) if each.is_suspect)
-        for each in sorted(later, key=attrgetter("sequence")):
-            if _is_regular(each) and each.sequence > found.sequence:
+        later = tx.snapshots.sealed_after(found.database, found.sequence)
+        for each in reversed(later):
+            if each.is_suspect and each.reason is not Reason.SAFEGUARD:
                 _, sentences = compare(tx, each, contents(tx, each))
                 tx.snapshots.suspect(each.id, sentences)
         accepted = tx.snapshots.get(snapshot_id)
     standing.keep(fleet, found.database)
     return accepted or found
-
-
-def _is_regular(snapshot: Snapshot) -> bool:
-    return snapshot.state is SnapshotState.SEALED and snapshot.reason is not Reason.SAFEGUARD

@@ -22,8 +22,11 @@ def write(fleet: Fleet, database: str) -> None:
         return
     with fleet.catalog.transaction() as tx:
         tx.standings.take_turn(database)
-        snapshots = tx.snapshots.listing(database=database, with_hidden=True)
         former = fleet.repository.get_chain(database)
+        snapshots = list(tx.snapshots.undeleted(database))
+        # Of the tombstones, of which there are ever more, those that the list still names.
+        named = former.hashes.keys() if former is not None else set[str]()
+        snapshots += tx.snapshots.among(named - {each.id for each in snapshots})
         renewed = chain.renewed(former, database, snapshots)
         if renewed.snapshots or former is not None:
             fleet.repository.put_chain(renewed)

@@ -6,8 +6,11 @@ after what changes one most often, and by housekeeping for all the rest: also fo
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import structlog
 
+from shared.domain.job import Job, JobKind
 from shared.domain.standing import Standing
 from shared.errors import SnapfleetError
 from shared.operations.fleet import Fleet
@@ -18,8 +21,19 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 1000
 
 
-def keep(fleet: Fleet, database: str | None = None) -> None:
-    """Write the standing of every snapshot whose row has changed since, of one database or of all.
+CHANGING = (JobKind.SNAPSHOT, JobKind.VERIFY, JobKind.RESTORE, JobKind.RESET)
+"""Kinds of jobs that change the rows of snapshots which stay, and which: those that their requests name."""
+
+
+def keep_after(fleet: Fleet, job: Job) -> None:
+    """The same for what a job has changed, so that the end of each job does not cost with every snapshot there is."""
+    if job.kind in CHANGING:
+        named = (job.request.get(name) for name in ("snapshot_id", "safeguard_id"))
+        keep(fleet, job.database, only=[str(id_) for id_ in named if id_ is not None])
+
+
+def keep(fleet: Fleet, database: str | None = None, *, only: Collection[str] | None = None) -> None:
+    """Write the standing of every snapshot whose row has changed since, of one database or of all, or of these.
 
     Never fails: what cannot be written now is written by the next call. Where others sign what this process
     cannot, it leaves all of it to them.
@@ -28,7 +42,8 @@ def keep(fleet: Fleet, database: str | None = None) -> None:
         return
     try:
         with fleet.catalog.transaction() as tx:
-            unwritten = tx.standings.unwritten(database, limit=AT_ONCE, marks=fleet.repository.marks)
+            marks = fleet.repository.marks
+            unwritten = tx.standings.unwritten(database, limit=AT_ONCE, marks=marks, only=only)
         chain.keep(fleet, sorted({name for _, name in unwritten}))
         for snapshot_id, _ in unwritten:
             write(fleet, snapshot_id)

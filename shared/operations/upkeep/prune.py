@@ -7,7 +7,7 @@ Every step can be repeated. A snapshot is never visible without all its objects.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from itertools import islice
 
@@ -30,6 +30,9 @@ CHUNK_GRACE = timedelta(hours=24)
 """A chunk that no snapshot uses yet may belong to a copy that still runs, or to one that failed and
 whose next attempt will find it: it goes only when nobody has touched it for this long."""
 
+SWEEP_EVERY = timedelta(hours=24)
+"""How often retention looks through all that is stored of a database: to list it costs with every snapshot there is."""
+
 BATCH = 100
 
 
@@ -42,7 +45,7 @@ def plan(fleet: Fleet, database: str) -> Plan:
     """What retention would keep and let go, and why; changes nothing."""
     configured = fleet.database(database)
     with fleet.catalog.transaction() as tx:
-        snapshots = tx.snapshots.listing(database=database, with_hidden=True)
+        snapshots = tx.snapshots.undeleted(database)
         held = tx.snapshots.held(database)
         now = tx.jobs.now()
     return retention.plan(
@@ -64,31 +67,27 @@ def prune(run: StepRun) -> Outcome:
     run.check()
     # Nothing is even hidden while the signed list is not ours: until somebody has looked, all stays to be restored.
     chain.write(run.fleet, name)
-    with run.fenced() as tx:
-        tx.snapshots.hide(remove)
+    if remove:
+        with run.fenced() as tx:
+            tx.snapshots.hide(remove)
     failpoints.reach("prune.hidden")
     # Before the first manifest goes: what the signed list names and nobody finds was deleted by somebody else.
     chain.write(run.fleet, name)
-    for snapshot_id in hidden(run.fleet, name):
-        run.check()
-        run.fleet.repository.delete_manifest(name, snapshot_id)
-        failpoints.reach("prune.manifest_deleted")
-        with run.fenced() as tx:
-            tx.snapshots.forget_chunks(snapshot_id)
-            tx.snapshots.bury(snapshot_id)
-        failpoints.reach("prune.buried")
-        log.info("snapshot_deleted", snapshot=snapshot_id)
+    let_go = delete_hidden(run)
     if run.job.request.get("delete"):
         deleting.refuse_kept(run.fleet, str(run.job.request["snapshot_id"]))
-    delete_uncounted(run)
-    delete_widowed(run)
-    deleted, freed_bytes = delete_dead_chunks(run)
+    sweeps = is_to_sweep(run)
+    if sweeps:
+        delete_uncounted(run)
+        delete_widowed(run)
+    deleted, freed_bytes = delete_dead_chunks(run, only=None if sweeps else let_go)
     return Outcome(
         result={
             "removed": list(remove),
             "deleted_chunks": deleted,
             "freed_bytes": freed_bytes,
             "stopped": None,
+            "swept": sweeps,
         }
     )
 
@@ -116,6 +115,37 @@ def removable(run: StepRun) -> tuple[Sequence[str], str | None]:
     if plan_id is not None:
         run.record(remove=list(remove))
     return remove, None
+
+
+def delete_hidden(run: StepRun) -> frozenset[str]:
+    """Delete the manifests of all that is hidden, oldest first; the chunks that these snapshots needed."""
+    name, let_go = run.job.database, frozenset[str]()
+    ids = hidden(run.fleet, name)
+    for first in range(0, len(ids), BATCH):
+        some = ids[first : first + BATCH]
+        for snapshot_id in some:
+            run.check()
+            run.fleet.repository.delete_manifest(name, snapshot_id)
+            failpoints.reach("prune.manifest_deleted")
+        with run.fenced() as tx:
+            let_go |= tx.snapshots.forget_chunks(some)
+            tx.snapshots.bury(some)
+        failpoints.reach("prune.buried")
+        for snapshot_id in some:
+            log.info("snapshot_deleted", snapshot=snapshot_id)
+    return let_go
+
+
+def is_to_sweep(run: StepRun) -> bool:
+    """Whether to look through all that is stored, and not only at what these snapshots have let go.
+
+    Once a day, after a snapshot has failed, when asked by hand, and where a former run died: it may have let go of
+    what nobody remembers.
+    """
+    if run.resumed or run.job.request.get("after") is None:
+        return True
+    with run.fleet.catalog.transaction() as tx:
+        return not tx.prunings.swept_within(run.job.database, SWEEP_EVERY)
 
 
 def hidden(fleet: Fleet, database: str) -> Sequence[str]:
@@ -146,23 +176,26 @@ def delete_widowed(run: StepRun) -> None:
             run.fleet.repository.delete_standing(name, snapshot_id)
 
 
-def delete_dead_chunks(run: StepRun) -> tuple[int, int]:
-    """How many went, and how many stored bytes with them; those of a run that died before are not counted."""
+def delete_dead_chunks(run: StepRun, *, only: Collection[str] | None) -> tuple[int, int]:
+    """How many went, of these or of all, and how many stored bytes with them; not counted are those of a run that
+    died before.
+    """
     name = run.job.database
     with run.fenced() as tx:
-        dead = iter(tx.chunks.mark_dead(name, grace=CHUNK_GRACE))
+        dead = iter(tx.chunks.mark_dead(name, grace=CHUNK_GRACE, only=only))
     failpoints.reach("prune.marked")
     deleted, freed_bytes = 0, 0
     while batch := list(islice(dead, BATCH)):
         run.check()
         # Locked until the rows are gone: a copy that wants one of these waits, and then stores it anew.
         with run.fleet.catalog.transaction() as tx:
-            for sha256 in tx.chunks.lock_dead(name, batch):
+            locked = tx.chunks.lock_dead(name, batch)
+            for sha256 in locked:
                 run.check()
                 run.fleet.repository.delete_chunk(name, sha256)
                 failpoints.reach("prune.chunk_deleted")
-                freed_bytes += tx.chunks.forget(name, [sha256])
-                deleted += 1
+            freed_bytes += tx.chunks.forget(name, locked)
+            deleted += len(locked)
         failpoints.reach("prune.chunks_forgotten")
         run.report(deleted_chunks=deleted)
     return deleted, freed_bytes

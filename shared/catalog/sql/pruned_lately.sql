@@ -1,0 +1,8 @@
+-- Whether retention of a database has run to its end within a span. A job is not older than it was asked for.
+select exists (select 1
+                 from job
+                where database = :database
+                  and created_at > now() - :span
+                  and kind = 'prune'
+                  and state = 'succeeded'
+                  and result ->> 'stopped' is null)
