@@ -25,6 +25,9 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "dynamic_shared_memory_type": "mmap",
 }
+_SUMMARIES = {"summarize_wal": "on"}
+"""Of the log: which pages changed, so that a snapshot need not read the others."""
+_SUMMARIES_SINCE = 17
 _STATUS_LINE = 7  # of postmaster.pid, counted from 0
 
 
@@ -98,7 +101,8 @@ class Postgres(Server):
 
     def _serve(self) -> Child:
         self._forget_a_stranger()
-        settings = {**self._settings, "port": str(self.port)}
+        summaries = _SUMMARIES if self.major >= _SUMMARIES_SINCE else {}
+        settings = {**summaries, **self._settings, "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self._child_running("postgres", "-D", str(self.data), *options)
 

@@ -73,6 +73,17 @@ class Chunks:
         row = self._db.execute(change).mappings().one_or_none()
         return Chunk(**row) if row else None
 
+    def touch_all(self, database: str, sha256s: Collection[str]) -> Mapping[str, Chunk]:
+        """Of these, those that are stored, by name; kept from retention for most of a day at least."""
+        of_them = (CHUNK.c.database == database, one_of(sha256s), CHUNK.c.state == "stored")
+        # Written seldom: a snapshot every minute names the same chunks again and again.
+        aged = func.now() - timedelta(hours=1)
+        self._db.execute(
+            update(CHUNK).where(*of_them, CHUNK.c.touched_at < aged).values(touched_at=func.now())
+        )
+        rows = self._db.execute(select(CHUNK).where(*of_them)).mappings()
+        return {row["sha256"]: to_known(row).chunk for row in rows}
+
     def intend(self, database: str, chunk: Chunk) -> None:
         """Note that a chunk is about to be stored."""
         values = {

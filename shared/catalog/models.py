@@ -162,6 +162,7 @@ class SnapshotRow(Base):
     kept_until: Mapped[datetime | None]
     standing_of: Mapped[str | None]
     """The fingerprint that the rest of the row had when what it says was last written beside the manifest."""
+    how_read: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
     __table_args__ = (
         UniqueConstraint("database", "sequence"),

@@ -15,6 +15,7 @@ from shared.catalog.models import PartRow
 from shared.catalog.statements import statement
 
 PART = table(PartRow)
+NONE_DONE: Mapping[int, Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,23 +42,34 @@ class Parts:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    def plan(self, job_id: str, *, epoch: int, parts: Sequence[tuple[int, Mapping[str, Any], int]]) -> None:
-        """Replace a job's parts by these (number, spec, expected bytes): nobody has begun them."""
+    def plan(
+        self,
+        job_id: str,
+        *,
+        epoch: int,
+        parts: Sequence[tuple[int, Mapping[str, Any], int]],
+        done: Mapping[int, Mapping[str, Any]] = NONE_DONE,
+    ) -> None:
+        """Replace a job's parts by these (number, spec, expected bytes): nobody has begun them.
+
+        But for those in `done`, whose results are known.
+        """
         self._db.execute(delete(PART).where(PART.c.job_id == job_id))
-        if parts:
-            self._db.execute(
-                insert(PART),
-                [
-                    {
-                        "job_id": job_id,
-                        "epoch": epoch,
-                        "number": number,
-                        "spec": dict(spec),
-                        "expected_bytes": expected,
-                    }
-                    for number, spec, expected in parts
-                ],
-            )
+        rows = {
+            number: {
+                "job_id": job_id,
+                "epoch": epoch,
+                "number": number,
+                "spec": dict(spec),
+                "expected_bytes": expected,
+            }
+            for number, spec, expected in parts
+        }
+        new = [row for number, row in rows.items() if number not in done]
+        known = [rows[number] | {"state": "done", "result": dict(result)} for number, result in done.items()]
+        for those in (new, known):
+            if those:
+                self._db.execute(insert(PART), those)
 
     def adopt(self, job_id: str, *, epoch: int) -> int:
         """Go on under a new epoch with parts planned under an older one; how many there are."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from shared.domain.increments import HowRead
 from shared.domain.job import Job, JobKind, JobState, Step, StepState
+from shared.domain.manifest import parse
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 
 JOB_FIELDS = tuple(f.name for f in fields(Job))
@@ -34,6 +36,7 @@ def to_snapshot(row: RowMapping) -> Snapshot:
             "state": SnapshotState(row["state"]),
             "reason": Reason(row["reason"]),
             "suspicions": tuple(row["suspicions"]),
+            "how_read": None if row["how_read"] is None else parse(row["how_read"], HowRead),
         },
     )
 

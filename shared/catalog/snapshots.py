@@ -28,8 +28,10 @@ from shared.catalog.mapping import table
 from shared.catalog.models import JobRow, ReadingRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow
 from shared.catalog.rows import SNAPSHOT_FIELDS, to_snapshot
 from shared.catalog.statements import statement
+from shared.domain import reuse
+from shared.domain.increments import HowRead
 from shared.domain.job import FINAL, JobKind
-from shared.domain.manifest import Manifest
+from shared.domain.manifest import Manifest, plain
 from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 
 SNAPSHOT = table(SnapshotRow)
@@ -259,6 +261,18 @@ class Snapshots:
         row = self._db.execute(query).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
+    def newest_base(self, database: str) -> Snapshot | None:
+        """The newest sealed one that others can be built on, and that no proof has refuted."""
+        query = (
+            select(*SHOWN)
+            .where(SNAPSHOT.c.database == database, SNAPSHOT.c.state == SnapshotState.SEALED)
+            .where(SNAPSHOT.c.how_read["is_base"].as_boolean(), SNAPSHOT.c.refuted_at.is_(None))
+            .order_by(SNAPSHOT.c.sequence.desc())
+            .limit(1)
+        )
+        row = self._db.execute(query).mappings().one_or_none()
+        return to_snapshot(row) if row else None
+
     def distrust_bases(self, database: str) -> None:
         """Nothing is built on any of those that there are."""
         change = update(SNAPSHOT).where(SNAPSHOT.c.database == database, SNAPSHOT.c.how_read.is_not(None))
@@ -317,6 +331,7 @@ def one_of(snapshot_ids: Collection[str]) -> ColumnElement[bool]:
 
 def contents(manifest: Manifest) -> dict[str, Any]:
     """The columns of a sealed snapshot that repeat what its manifest says."""
+    how_read = reuse.how_read(manifest)
     return {
         "taken_at": manifest.taken_at,
         "server_version": manifest.source.server_version,
@@ -325,4 +340,5 @@ def contents(manifest: Manifest) -> dict[str, Any]:
         "stored_bytes": manifest.stored_bytes,
         "row_count": manifest.row_count,
         "table_rows": {f"{t.schema}.{t.name}": t.row_count for t in manifest.tables},
+        "how_read": None if how_read is None else plain(how_read, HowRead),
     }

@@ -20,7 +20,7 @@ USED = table(SnapshotChunkRow)
 
 # The whole row, so that no later column can be forgotten; the rows of its tables never change.
 FINGERPRINT: ColumnElement[str] = literal_column(
-    "md5((to_jsonb(snapshot) - array['standing_of', 'table_rows'])::text)"
+    "md5((to_jsonb(snapshot) - array['standing_of', 'table_rows', 'how_read'])::text)"
 )
 
 

@@ -43,3 +43,9 @@ class Database:
     """How long a restore may take; nothing but an alert comes of it."""
     warm: bool = False
     """Whether the side database of its newest proof is kept, ready to be swapped in."""
+    incremental: bool = True
+    """Whether parts that have not changed are taken over from an earlier snapshot without being read."""
+    base_wait: timedelta = timedelta(seconds=5)
+    """How long transactions are awaited that have written, so that the next snapshot can be built on this one."""
+    verify_incremental: int = 100
+    """After so many snapshots in a row what could be taken over is read and compared; 0: never."""

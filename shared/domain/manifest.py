@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.domain.evidence import Evidence
+from shared.domain.increments import Increment, Origin
 from shared.domain.parts import PartSpec
 from shared.errors import Damaged
 
@@ -57,6 +58,10 @@ class Part:
     chunks: tuple[Chunk, ...]
     digest: str | None = None
     """The sum of its rows' hashes; None where none was taken."""
+    origin: Annotated[Origin | None, Field(exclude_if=lambda value: value is None)] = field(
+        default=None, compare=False
+    )
+    """How it came into the snapshot, which makes it no other part; None in what earlier releases wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +149,8 @@ class Manifest:
     sequences: tuple[SequencePosition, ...]
     evidence: Evidence | None = None
     """None in what releases before it wrote."""
+    increment: Annotated[Increment | None, Field(exclude_if=lambda value: value is None)] = None
+    """None in what earlier releases wrote."""
 
     @property
     def chunks(self) -> Iterator[Chunk]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from shared.domain.increments import HowRead
 from shared.errors import Refused
 
 
@@ -81,6 +82,8 @@ class Snapshot:
     """When an operator said that it is right as it is."""
     kept_until: datetime | None = None
     """Retention leaves it alone until then."""
+    how_read: HowRead | None = None
+    """What of it was read, and what taken over from an earlier one; None of one of an earlier release."""
 
     @property
     def is_suspect(self) -> bool:

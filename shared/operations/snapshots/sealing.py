@@ -14,6 +14,7 @@ from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.domain.cover import Link
 from shared.domain.evidence import Evidence
+from shared.domain.increments import Increment, Origin
 from shared.domain.manifest import (
     FORMAT,
     Chunk,
@@ -126,6 +127,7 @@ def close(run: StepRun, taking: Taking) -> Sealing:
         "new_bytes": new_bytes,
         "objects": len(manifest.distinct_chunks) + 1,
         "row_count": manifest.row_count,
+        "increment": taken_over(manifest) | {"compared": run.data(taking.step).get("compared", 0)},
         "suspicions": list(suspicion.sentences),
         "warnings": list(
             floors.warnings(
@@ -158,17 +160,8 @@ def assemble(run: StepRun, taking: Taking) -> tuple[Manifest, int, float]:
     """The manifest from what the copy and its parts recorded; bytes that were new; seconds of the copy."""
     noted = run.data(taking.step)
     refuse_other_keys(run, noted.get("keys", []))
-    with run.fleet.catalog.transaction() as tx:
-        results = tx.parts.results(run.job.id)
-    parts = tuple(
-        Part(
-            spec=parse(spec, PartSpec),
-            row_count=result["row_count"],
-            chunks=parse(result["chunks"], tuple[Chunk, ...]),
-            digest=result.get("digest"),
-        )
-        for spec, result in results
-    )
+    results = handed_in(run)
+    parts = copied_parts(results)
     manifest = Manifest(
         format=FORMAT,
         id=taking.snapshot_id,
@@ -183,9 +176,37 @@ def assemble(run: StepRun, taking: Taking) -> tuple[Manifest, int, float]:
         tables=all_counts(parse(noted["counts"], tuple[TableCount, ...]), parts),
         sequences=parse(noted["sequences"], tuple[SequencePosition, ...]),
         evidence=parse(noted["evidence"], Evidence) if "evidence" in noted else None,
+        increment=parse(noted["increment"], Increment) if "increment" in noted else None,
     )
     new_bytes = noted["archive_new_bytes"] + sum(result["new_bytes"] for _, result in results)
     return manifest, new_bytes, noted["seconds"]
+
+
+def taken_over(manifest: Manifest) -> dict[str, int]:
+    """How many parts came into the snapshot in which way."""
+    return {str(origin): sum(part.origin is origin for part in manifest.parts) for origin in Origin}
+
+
+Results = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+
+
+def handed_in(run: StepRun) -> Results:
+    """(spec, result) of every part of the job, by number."""
+    with run.fleet.catalog.transaction() as tx:
+        return tx.parts.results(run.job.id)
+
+
+def copied_parts(results: Results) -> tuple[Part, ...]:
+    return tuple(
+        Part(
+            spec=parse(spec, PartSpec),
+            row_count=result["row_count"],
+            chunks=parse(result["chunks"], tuple[Chunk, ...]),
+            digest=result.get("digest"),
+            origin=Origin(result.get("origin", Origin.NEW if result["new_bytes"] else Origin.KNOWN)),
+        )
+        for spec, result in results
+    )
 
 
 def refuse_other_keys(run: StepRun, copied_for: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ import structlog
 from shared import failpoints
 from shared.domain import parts as partition
 from shared.domain.evidence import METHOD, Evidence
+from shared.domain.increments import Increment
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import (
     Chunk,
@@ -37,7 +38,7 @@ from shared.operations.fleet import Fleet
 from shared.operations.jobs import blocking, hands
 from shared.operations.jobs.hands import PartRun
 from shared.operations.jobs.saga import Outcome, StepActions, StepRun
-from shared.operations.snapshots import sealing
+from shared.operations.snapshots import increments, sealing
 from shared.operations.snapshots.chunking import ARCHIVE_HEAD_BYTES, ChunkStore, ChunkWriter
 from shared.operations.snapshots.taking import Taking
 from shared.postgres import copying, databases, digests, dump, evidence, inspection
@@ -59,6 +60,7 @@ class Moment:
     exported: str
     taken_at: datetime
     tables: tuple[Table, ...]
+    start: increments.Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,16 @@ def take(run: StepRun, taking: Taking) -> None:
         facts = describe(moment, run.database.digests)
         expressions = digests.expressions(moment.session, method=METHOD)
         specs = partition.split(moment.tables, part_bytes=run.database.part_bytes)
-        share_out(run, taking, moment, specs, expressions)
+        plan = increments.plan(
+            run,
+            moment.start,
+            dsn=moment.dsn,
+            session=moment.session,
+            tables=moment.tables,
+            specs=specs,
+            digestible=expressions,
+        )
+        share_out(run, taking, moment, specs, expressions, plan=plan)
         split = sorted({(spec.schema, spec.table) for spec in specs})
         archive = copy_archive(run, moment, without_data_of=split)
         failpoints.reach("copy.archive_stored")
@@ -90,15 +101,20 @@ def take(run: StepRun, taking: Taking) -> None:
         choice = run.database.digests
         wanted = {key: expressions[key] for key in partition.digested(unsplit, choice) if key in expressions}
         counts = digests.count(moment.session, unsplit, wanted)
-        if specs:  # most databases are small: a session that nothing is read in costs more than their rows
+        # Most databases are small: a session that nothing is read in costs more than their rows.
+        if len(specs) > len(plan.taken_over):
             reading = copying.reading(moment.dsn, snapshot=moment.exported, application_name=run.name)
             with reading as reader:
                 hands.lead(run, copy_work(run.fleet, run.job.database, reader))
+        if plan.compared:
+            increments.compare(run, plan, sealing.copied_parts(sealing.handed_in(run)))
     run.record(
         **facts,
         archive=[plain(chunk, Chunk) for chunk in archive.chunks],
         archive_new_bytes=archive.new_bytes,
         counts=[plain(count, TableCount) for count in counts],
+        increment=plain(plan.increment, Increment),
+        compared=len(plan.compared),
         seconds=time.monotonic() - began,
     )
 
@@ -111,6 +127,7 @@ def held_moment(run: StepRun) -> Generator[Moment]:
         databases.end_superseded(session, run.name)
         source.refuse_catalog(run.fleet, session)
         tools = source.choose_dumper(run.fleet, dsn, session)
+        start = increments.begin(run, session)
         with consistent(session):
             tables = readable_tables(session, lock_wait=run.fleet.lock_wait)
             exported, taken_at = export(session)
@@ -122,6 +139,7 @@ def held_moment(run: StepRun) -> Generator[Moment]:
                 exported=exported,
                 taken_at=taken_at,
                 tables=tables,
+                start=start,
             )
 
 
@@ -146,6 +164,8 @@ def share_out(
     moment: Moment,
     specs: Sequence[PartSpec],
     expressions: digests.Expressions,
+    *,
+    plan: increments.Plan,
 ) -> None:
     """Write the parts down, say in which snapshot they are to be read, and call hands."""
     with run.fenced() as tx:
@@ -162,11 +182,11 @@ def share_out(
             (number, {**spec, **digest_of(spec, sample, expressions)}, expected)
             for number, spec, expected in planned(specs, moment.tables)
         ]
-        tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
+        tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts, done=plan.results)
     # A new epoch's lead overwrites it with its own: a late hand sees that its lead is gone.
     run.record(snapshot=moment.exported, epoch=run.job.epoch, keys=list(run.fleet.repository.encryption.keys))
     failpoints.reach("copy.shared_out")
-    if specs:
+    if len(specs) > len(plan.taken_over):
         hands.call_hands(run)
 
 
