@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 SETUP ?= $(VENV)/.ready
 # How often the random ones among the faults are tried, with other dice each time.
 FAULT_SEEDS ?= 1
-# About 3, 15 and 60 minutes on a quiet machine.
+# At most 3, 20 and 90 minutes (ARGS="--minutes 12" for less).
 BENCH_SIZE ?= medium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large bench bench-workers bench-encryption bench-memory bench-cost bench-api docs pictures build lock clean
+.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large incremental-fuzz bench bench-workers bench-encryption bench-memory bench-cost bench-api docs pictures build lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,10 @@ check: $(SETUP)  ## formatter, linter, types, import rules, installed packages
 round-trips-large: $(SETUP)  ## 10,000 tables, 50,000 large objects, rows of 900 MB, there and back (ARGS="--major 15")
 	@$(BIN)/python -m tests.large $(ARGS)
 
-bench: $(SETUP)  ## ours and every other way to do it, in turn (BENCH_SIZE=small|medium|large, ARGS="--major 18")
+incremental-fuzz: $(SETUP)  ## random statements, and each incremental snapshot compared with what reading gives (ARGS="--steps 10000 --seed 1")
+	@$(BIN)/python -m tests.incremental $(ARGS)
+
+bench: $(SETUP)  ## ours and every other way to do it, in turn (BENCH_SIZE=small|medium|large, ARGS="--only growth")
 	@$(BIN)/python -m benchmarks.speed --size $(BENCH_SIZE) $(ARGS)
 
 bench-workers: $(SETUP)  ## is the copy faster with two workers than with one? (ARGS="--rounds 3")

@@ -11,13 +11,12 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
-from benchmarks.speed.measure import Cost, own
-from benchmarks.speed.site import Site
+from benchmarks.speed.measure import Cost, without_peak
+from benchmarks.speed.opponents import NEWEST_MAJOR
+from benchmarks.speed.site import TUNED, Site
 from embedded.postgres import Postgres
 
 STANZA = "bench"
-NEWEST_MAJOR = 15
-"""Of the release that Debian 12 has."""
 
 
 class PgBackRest:
@@ -29,7 +28,8 @@ class PgBackRest:
         self._config.write_text(
             f"[global]\nrepo1-path={self._folder}/repo\nlog-path={self._folder}\nlock-path={self._folder}/lock\n"
             f"log-level-console=error\nlog-level-file=off\nstart-fast=y\nprocess-max=2\ncompress-type=zst\n"
-            f"compress-level=1\nspool-path={self._folder}/spool\n[{STANZA}]\npg1-path={site.postgres.data}\n"
+            f"compress-level=1\nrepo1-retention-full=9999999\nspool-path={self._folder}/spool\n"
+            f"[{STANZA}]\npg1-path={site.postgres.data}\n"
             f"pg1-socket-path={site.folder}\npg1-port={site.postgres.port}\npg1-user=postgres\n"
         )
 
@@ -41,45 +41,42 @@ class PgBackRest:
         return None if major <= NEWEST_MAJOR else f"Debian 12's pgBackRest does not know PostgreSQL {major}"
 
     def begin(self) -> None:
-        """From here on the server hands it its WAL, as its backups need."""
-        command = f"pgbackrest --config={self._config} --stanza={STANZA} archive-push %p"
-        self._archive(command)
         self._run(["stanza-create"])
 
-    def end(self) -> None:
-        self._archive("/bin/true")
-
     def backup(self, kind: str) -> Cost:
+        """Only while it runs does the server hand its WAL over: others shall not pay for that."""
         before = self._size()
 
         def act() -> int:
             self._run([f"--type={kind}", "backup"])
             return self._size() - before
 
-        return own(act)
+        self._site.archive_with(f"pgbackrest --config={self._config} --stanza={STANZA} archive-push %p")
+        try:
+            return without_peak(act)
+        finally:
+            self._site.archive_with("/bin/true")
 
     def restore(self) -> Cost:
         """Until a server on the restored files answers."""
         target = self._folder / "restored"
         shutil.rmtree(target, ignore_errors=True)
-        server = Postgres(target, bin_dir=self._site.bin_dir)
+        settings = {**TUNED, "archive_mode": "off"}
+        server = Postgres(target, bin_dir=self._site.bin_dir, settings=settings)
         target.mkdir()
+        server.data.mkdir(mode=0o700)
 
         def act() -> int:
-            self._run([f"--pg1-path={server.data}", "--archive-mode=off", "restore"])
+            options = [f"--pg1-path={server.data}", "--archive-mode=off", "--type=immediate"]
+            self._run([*options, "--target-action=promote", "restore"])
             server.start()
             return 0
 
         try:
-            return own(act)
+            return without_peak(act)
         finally:
             with suppress(RuntimeError):
                 server.stop()
-
-    def _archive(self, command: str) -> None:
-        with self._site.admin() as admin:
-            admin.execute(f"alter system set archive_command = '{command}'".encode())
-            admin.execute("select pg_reload_conf()")
 
     def _size(self) -> int:
         return sum(file.stat().st_size for file in (self._folder / "repo").rglob("*") if file.is_file())

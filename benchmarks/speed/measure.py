@@ -9,9 +9,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -54,6 +54,16 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """One database and its snapshot. `tables` is 0 where rows are what it has more of."""
+
+    tables: int
+    size_bytes: int
+    objects: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """The rounds of one act."""
 
@@ -90,6 +100,11 @@ def own(act: Callable[[], int]) -> Cost:
     return Cost(seconds=seconds, cpu=_own_cpu() - before, rss_mb=_peak_bytes(os.getpid()) / 1e6, bytes=stored)
 
 
+def without_peak(act: Callable[[], int]) -> Cost:
+    """As `own`, where this process only waits, or is the whole benchmark: its peak says nothing."""
+    return replace(own(act), rss_mb=0.0)
+
+
 def _own_cpu() -> float:
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(each.ru_utime + each.ru_stime for each in used)
@@ -121,18 +136,23 @@ class Trees:
         return found / TICKS + _own_cpu()
 
     def _members(self) -> list[int]:
-        parents = {pid: _stat(pid)[0] for pid in _all()}
-        found = []
-        for pid in parents:
-            line = pid
-            while line in parents and line not in self._roots:
-                line = parents[line]
-            if line in self._roots:
-                found.append(pid)
-        return found
+        return members(self._roots)
 
     def _peak_mb(self) -> float:
         return max((_peak_bytes(pid) for pid in self._members()), default=0) / 1e6
+
+
+def members(roots: Collection[int]) -> list[int]:
+    """These processes, and all that come from them."""
+    parents = {pid: _stat(pid)[0] for pid in _all()}
+    found = []
+    for pid in parents:
+        line = pid
+        while line in parents and line not in roots:
+            line = parents[line]
+        if line in roots:
+            found.append(pid)
+    return found
 
 
 def _all() -> list[int]:

@@ -11,6 +11,7 @@ from benchmarks.speed.measure import Cost, Trees
 from embedded.process import Child
 from shared.domain import table_names
 from shared.domain.access import Actor
+from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job, JobKind, JobState, NewJob
 from shared.domain.proof import Digests
 from shared.operations.fleet import Fleet
@@ -38,9 +39,11 @@ class Ours:
         cost, _ = self._run(lambda: self.submit(JobKind.RESTORE, name, request))
         return cost
 
-    def restore_in_place(self, name: str) -> tuple[Cost, str]:
-        cost, job = self._run(lambda: self.submit(JobKind.RESTORE, name, self._restore(name, to=None)))
-        return cost, job.id
+    def restore_in_place(self, name: str, *, safe: bool = False) -> tuple[Cost, Job]:
+        """`safe`: with a snapshot of what is replaced, as the command line does it unless told otherwise."""
+        safeguard = new_snapshot_id(datetime.now(UTC), uuid.uuid4()) if safe else None
+        request = self._restore(name, to=None, safeguard_id=safeguard)
+        return self._run(lambda: self.submit(JobKind.RESTORE, name, request))
 
     def undo(self, restore_job: str) -> Cost:
         def ask() -> str:
@@ -95,9 +98,9 @@ class Ours:
                 if step.started_at is not None and step.finished_at is not None
             }
 
-    def _restore(self, name: str, *, to: str | None) -> dict[str, object]:
+    def _restore(self, name: str, *, to: str | None, safeguard_id: str | None = None) -> dict[str, object]:
         newest = requests.choose_snapshot(self.fleet, name, snapshot_id=None, at=None)
-        return requests.restore_request(snapshot_id=newest.id, to=to)
+        return requests.restore_request(snapshot_id=newest.id, to=to, safeguard_id=safeguard_id)
 
     def _run(self, ask: Callable[[], str]) -> tuple[Cost, Job]:
         with Trees(child.pid for child in self.children).watching() as watched:

@@ -4,50 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.speed.growth import Grown
+from benchmarks.speed.measure import Grown
 from benchmarks.speed.results import Results
+from benchmarks.speed.targets import MEANINGS
 
-MEANINGS = {
-    "full_vs_pg_dump": "full snapshot with 2 hands / `pg_dump -Fc` to S3",
-    "full_vs_best_pg_dump": "full snapshot with 2 hands / the quickest of the `pg_dump` ways",
-    "full_vs_copy_limit": "full snapshot with 2 hands / `COPY` of everything to nowhere on all cores",
-    "unchanged_vs_full": "next snapshot, nothing changed / full one",
-    "corner_vs_full": "next snapshot, 1 % changed in one corner / full one",
-    "scattered_vs_full": "next snapshot, 1 % changed in scattered rows / full one",
-    "restore_vs_pg_restore": "restore with 2 hands / `pg_restore -j2` from local files",
-    "warm_restore_seconds": "restore of the newest snapshot with a warm copy, seconds",
-    "two_workers_speedup": "full snapshot with one worker process / with two",
-    "worker_rss_mb": "peak memory of any process of a worker, MB",
-    "tiny_snapshots_per_second": "snapshots of tiny databases per second",
-}
 MB = 1e6
+PLOTTED = ("full", "restore")
 
 
 def page(results: Results) -> str:
-    lines = ["# Speed", "", *facts(results), "", "## Ratios", "", *ratios(results)]
+    lines = ["# Speed", "", *unfinished(results), *facts(results), "", "## Ratios", "", *ratios(results)]
     for major in results.majors:
-        lines += ["", f"## PostgreSQL {major}", "", *table(results, major), "", f"![](full-{major}.svg)"]
-    lines += ["", "## The queue", "", *queue(results)]
+        if results.works(major):
+            lines += ["", f"## PostgreSQL {major}", "", *table(results, major)]
+            lines += [f"\n![](./{work}-{major}.svg)" for work in PLOTTED if results.ways(major, work)]
+    if results.crowd:
+        lines += ["", "## The queue", "", *queue(results)]
+    if results.by_size or results.by_tables:
+        lines += ["", "## Growth", "", *growth(results)]
     if results.by_size:
-        lines += ["", "## Growth", "", *growth(results), "", "![](growth.svg)"]
+        lines += ["", "![](./growth.svg)", "", "![](./memory.svg)"]
+    if results.by_tables:
+        lines += ["", "![](./tables.svg)"]
     return "\n".join([*lines, "", "## What to know about these figures", "", *bullets(results.caveats), ""])
 
 
+def unfinished(results: Results) -> list[str]:
+    return [] if results.unfinished is None else [f"**Not the whole: {results.unfinished}**", ""]
+
+
 def facts(results: Results) -> list[str]:
-    return bullets(f"{name}: {value}" for name, value in results.about.items())
+    return bullets(f"{name}: {said(value)}" for name, value in results.about.items())
+
+
+def said(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {each}" for name, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def ratios(results: Results) -> list[str]:
     by_major = {major: results.medians(major) for major in results.majors}
     lines = [
-        "| | " + " | ".join(f"PostgreSQL {major}" for major in by_major) + " |",
-        "| --- |" + " ---: |" * len(by_major),
+        "| | to reach | " + " | ".join(f"PostgreSQL {major}" for major in by_major) + " |",
+        "| --- | --- |" + " ---: |" * len(by_major),
     ]
     for key, meaning in MEANINGS.items():
         values = (
-            "not measured" if found[key] is None else f"{found[key]:.2f}" for found in by_major.values()
+            "not measured" if (value := found[key]) is None else f"{value:.2f}" for found in by_major.values()
         )
-        lines.append(f"| {meaning} | " + " | ".join(values) + " |")
+        lines.append(f"| {meaning.words} | {meaning.to_reach} | " + " | ".join(values) + " |")
     return lines
 
 
@@ -63,9 +69,14 @@ def table(results: Results, major: int) -> list[str]:
                 m = found.median
                 lines.append(
                     f"| {work} | {way.replace('|', '&#124;')} | {m.seconds:.2f} | {found.fastest:.2f} - {found.slowest:.2f}"
-                    f" | {found.rounds} | {m.cpu:.2f} | {m.rss_mb:.0f} | {m.bytes / MB:.1f} |"
+                    f" | {found.rounds} | {m.cpu:.2f} | {known(m.rss_mb, 0)} | {known(m.bytes / MB, 1)} |"
                 )
     return lines
+
+
+def known(value: float, digits: int) -> str:
+    """Nothing where nothing was measured, or stored."""
+    return f"{value:.{digits}f}" if value else ""
 
 
 def queue(results: Results) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from benchmarks.speed.growth import Grown
+from benchmarks.speed.measure import Grown
 from benchmarks.speed.results import Results
 from benchmarks.speed.works import OURS
 
@@ -36,32 +36,54 @@ def bars(results: Results, major: int, work: str) -> str:
 
 
 def growth(grown: Sequence[Grown]) -> str:
-    """Seconds and processor seconds over the size of the database: straight lines, if all is well."""
-    svg = _svg(WIDTH, HEIGHT)
-    _text(
-        svg,
-        10,
-        22,
+    """Straight lines, if all is well."""
+    seconds = [each.cost.seconds for each in grown], [each.cost.cpu for each in grown]
+    return _lines(
         "one hand, full snapshot: seconds (blue) and client CPU seconds (grey) over GB of the database",
+        [each.size_bytes / 1e9 for each in grown],
+        seconds,
+        digits=2,
     )
-    sizes = [each.size_bytes / 1e9 for each in grown]
-    right, top = max(sizes, default=1.0), max((each.cost.seconds for each in grown), default=1.0)
+
+
+def memory(grown: Sequence[Grown]) -> str:
+    """A flat one."""
+    return _lines(
+        "the same: peak memory of any process of the worker, MB, over GB of the database",
+        [each.size_bytes / 1e9 for each in grown],
+        ([each.cost.rss_mb for each in grown],),
+        digits=2,
+    )
+
+
+def tables(grown: Sequence[Grown]) -> str:
+    seconds = [each.cost.seconds for each in grown], [each.cost.cpu for each in grown]
+    return _lines(
+        "one hand, full snapshot: seconds (blue) and client CPU seconds (grey) over the number of tables",
+        [each.tables for each in grown],
+        seconds,
+        digits=0,
+    )
+
+
+def _lines(title: str, xs: Sequence[float], series: Sequence[Sequence[float]], *, digits: int) -> str:
+    """One line for each of the series, both axes from zero."""
+    svg = _svg(WIDTH, HEIGHT)
+    _text(svg, 10, 22, title)
+    right, top = max(xs, default=1.0), max((value for values in series for value in values), default=1.0)
     across, up = (WIDTH - 2 * MARGIN) / right, (HEIGHT - 2 * MARGIN) / top
     floor = HEIGHT - MARGIN
     _line(svg, (MARGIN, floor), (WIDTH - MARGIN, floor), colour=INK)
     _line(svg, (MARGIN, floor), (MARGIN, MARGIN), colour=INK)
-    for colour, values in (
-        (OUR_COLOUR, [each.cost.seconds for each in grown]),
-        (THEIR_COLOUR, [each.cost.cpu for each in grown]),
-    ):
-        points = [(MARGIN + x * across, floor - y * up) for x, y in zip(sizes, values, strict=True)]
+    for colour, values in zip((OUR_COLOUR, THEIR_COLOUR), series, strict=False):
+        points = [(MARGIN + x * across, floor - y * up) for x, y in zip(xs, values, strict=True)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         _add(svg, "polyline", points=path, fill="none", stroke=colour, **{"stroke-width": 2})
         for (x, y), value in zip(points, values, strict=True):
             _add(svg, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3, fill=colour)
             _text(svg, x + 5, y - 5, f"{value:.1f}")
-    for size in sizes:
-        _text(svg, MARGIN + size * across, floor + 18, f"{size:.2f}", anchor="middle")
+    for x in xs:
+        _text(svg, MARGIN + x * across, floor + 18, f"{x:.{digits}f}", anchor="middle")
     return _said(svg)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import uuid
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,13 +31,25 @@ TUNED = {
     "checkpoint_timeout": "30min",
     "maintenance_work_mem": "256MB",
     "max_connections": "200",
+    "max_locks_per_transaction": "256",
     "wal_level": "replica",
+    "archive_mode": "on",
     "autovacuum": "off",
     "shared_preload_libraries": "pg_stat_statements",
 }
 """For ours and for theirs. Autovacuum would fall on whoever happens to run then."""
 
+SUMMARIES = {"summarize_wal": "on"}
+"""From PostgreSQL 17 on, which knows it."""
+SUMMARIES_SINCE = 17
+SUMMARY_FUNCTIONS = (
+    "pg_available_wal_summaries()",
+    "pg_wal_summary_contents(bigint, pg_lsn, pg_lsn)",
+    "pg_get_wal_summarizer_state()",
+)
+
 BENCH, OWNER = "bench", "bench_owner"
+NEVER_VERIFIED = 'verify = "never"'
 
 
 def bins() -> dict[int, Path]:
@@ -52,6 +65,8 @@ class Named:
     name: str
     url: str
     parallelism: int
+    more: str = ""
+    """Further lines of its table in the configuration."""
 
 
 class Site:
@@ -62,6 +77,8 @@ class Site:
         folder.mkdir(parents=True, exist_ok=True)
         listen = {"listen_addresses": ",".join(["127.0.0.1", *addresses])}
         settings = {**TUNED, **listen, "unix_socket_directories": str(folder)}
+        if major >= SUMMARIES_SINCE:
+            settings |= SUMMARIES
         self.postgres = Postgres(folder / "postgres", bin_dir=bin_dir, settings=settings)
         self.valkey = Valkey(folder / "valkey")
         self.seaweed = SeaweedFS(folder / "seaweed")
@@ -79,8 +96,26 @@ class Site:
                 )
             admin.execute(f"grant pg_signal_backend to {OWNER}")
             admin.execute("create database catalog owner catalog")
+        self.archive_with("/bin/true")
+        if self.major >= SUMMARIES_SINCE:
+            self._let_summaries_be_read()
         self.create(BENCH)
         return self
+
+    def archive_with(self, command: str) -> None:
+        """Returns when the server does so."""
+        with self.admin() as admin:
+            admin.execute(sql.SQL("alter system set archive_command = {}").format(sql.Literal(command)))
+            admin.execute("select pg_reload_conf()")
+            while admin.execute("show archive_command").fetchone() != (command,):
+                time.sleep(0.02)
+
+    def _let_summaries_be_read(self) -> None:
+        """What an incremental snapshot needs beyond the rights of an owner, in every database made from now on."""
+        with self.admin("template1") as admin:
+            admin.execute(f"grant pg_checkpoint to {OWNER}")
+            for function in SUMMARY_FUNCTIONS:
+                admin.execute(f"grant execute on function {function} to {OWNER}".encode())
 
     def __exit__(self, *_: object) -> None:
         for server in (self.seaweed, self.valkey, self.postgres):
@@ -157,7 +192,8 @@ class Site:
         (folder / "snapfleet.toml").write_text(
             "".join(
                 f'[[databases]]\nname = "{each.name}"\nurl_env = "URL_{number}"\n'
-                f'parallelism = {each.parallelism}\nevery = "366d"\nverify = "never"\ncheck = "never"\n'
+                f'parallelism = {each.parallelism}\nevery = "366d"\ncheck = "never"\n'
+                f"{each.more or NEVER_VERIFIED}\n"
                 for number, each in enumerate(named)
             )
         )

@@ -1,0 +1,111 @@
+"""The parts of a run, on which server each is measured; one that fails does not take the others with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed import crowd, growth, together, warm, works
+from benchmarks.speed.budget import Budget, Share
+from benchmarks.speed.record import Record
+from benchmarks.speed.site import BENCH, Site, bins
+from benchmarks.speed.sizes import Size
+from benchmarks.speed.works import Works
+
+WEIGHTS = {"older": 11, "works": 52, "warm": 9, "workers": 5, "queue": 10, "growth": 13}
+"""What of the minutes each may have, in the order in which they come. `older` are works on the other servers. The last one
+stops growing when its time is over, and so has what the others leave.
+"""
+PARTS = tuple(WEIGHTS)
+ON_BENCH = {"works", "warm"}
+"""Those that need the large database, which the others have to do without: it takes space."""
+
+
+class Parts:
+    """Runs them one after another, the newest server first. `failed` are those that did not come to their end."""
+
+    def __init__(
+        self, folder: Path, *, size: Size, record: Record, budget: Budget, facts: dict[str, Any]
+    ) -> None:
+        self._folder, self._size, self._record, self._budget, self._facts = (
+            folder,
+            size,
+            record,
+            budget,
+            facts,
+        )
+        self.failed = list[str]()
+        self._left_out = list[str]()
+
+    def run(self, majors: Sequence[int], *, only: Sequence[str]) -> None:
+        """The first of these servers has everything, the others only their works, and those first."""
+        newest, *others = majors
+        wanted = [part for part in PARTS if part in only and (part != "older" or others)]
+        shares = self.shares(wanted)
+        for major in others if "older" in wanted else ():
+            with self._site(major) as site:
+                self._on(site, ["works"], {"works": shares["older"]}, rows=self._size.older_rows)
+        if rest := [part for part in wanted if part != "older"]:
+            with self._site(newest) as site:
+                self._on(site, rest, shares, rows=self._size.rows)
+
+    def why_not_whole(self, *, whole: bool) -> str | None:
+        said = []
+        if not whole:
+            said.append("only a part was asked for")
+        if self._left_out:
+            said.append(f"there was no time for {', '.join(self._left_out)}")
+        if self.failed:
+            said.append(f"did not come to their end: {', '.join(self.failed)}")
+        return "; ".join(said) + "." if said else None
+
+    def _on(self, site: Site, parts: Sequence[str], shares: Mapping[str, Share], *, rows: int) -> None:
+        os.environ.update(site.seaweed.environment)  # noqa: TID251 - the S3 client finds its keys there
+        data = Works(site, self._size, self._record, rows=rows)
+        if ON_BENCH & {*parts}:
+            self._facts["database MB"][str(site.major)] = round(data.fill() / 1e6)
+            self._facts["rows"][str(site.major)] = rows
+        acts: Mapping[str, Callable[[Share], None]] = {
+            "works": data.measure,
+            "warm": lambda share: warm.measure(site, self._record, share, rows=rows),
+            "workers": lambda share: together.measure(site, self._size, self._record, share),
+            "queue": lambda share: crowd.measure(site, self._size, self._record, share),
+            "growth": lambda share: growth.measure(site, self._size, self._record, share),
+        }
+        for part in parts:
+            if part not in ON_BENCH:
+                site.drop(BENCH)
+            self.attempt(f"{part} on PostgreSQL {site.major}", acts[part], shares[part])
+            site.drop_all_but(BENCH)
+
+    def attempt(self, name: str, act: Callable[[Share], None], share: Share) -> None:
+        if not share.fits(0):
+            self._left_out.append(name)
+            self._record.note(f"Left out for want of time: {name}.")
+            return
+        try:
+            act(share)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever it was, the other parts are still to be had
+            self.failed.append(name)
+            what = " ".join(f"{name} did not come to its end: {type(exc).__name__}: {exc}".split())
+            self._record.note(what)
+
+    def shares(self, wanted: Sequence[str]) -> dict[str, Share]:
+        whole, sofar, shares = sum(WEIGHTS[part] for part in wanted), 0, dict[str, Share]()
+        for part in wanted:
+            sofar += WEIGHTS[part]
+            shares[part] = self._budget.share(sofar / whole)
+        return shares
+
+    def _site(self, major: int) -> Site:
+        size = self._size
+        addresses = [
+            *works.addresses(size),
+            *together.addresses(size),
+            *growth.addresses(size),
+            *crowd.addresses(size),
+            warm.ADDRESS,
+        ]
+        return Site(self._folder / str(major), major=major, bin_dir=bins()[major], addresses=addresses)
