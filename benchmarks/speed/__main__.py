@@ -28,8 +28,8 @@ from shared import logs
 RESULTS = Path(__file__).parents[1] / "results"
 PART = RESULTS / "part"
 """Of a run that was asked for less than the whole: its figures are not those that the README quotes."""
-WIND_DOWN_SECONDS = 15.0
-"""For ending the servers."""
+WIND_DOWN_SECONDS = 30.0
+"""Of the minutes, for ending workers and servers that are at work."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     whole = options.only is None and options.major is None
     folder = options.results or (RESULTS if whole else PART)
     minutes = size.minutes if options.minutes is None else options.minutes
-    budget = Budget(began=time.monotonic(), seconds=minutes * 60, clock=time.monotonic)
+    seconds = minutes * 60 - WIND_DOWN_SECONDS
+    budget = Budget(began=time.monotonic(), seconds=seconds, clock=time.monotonic)
     facts = about.facts(options.size, size, minutes=minutes)
     keeper = keeping.Keeper(folder, newest=chosen[0], facts=facts, budget=budget)
 
@@ -49,14 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         keeper.keep(record)
 
     record = Record(changed=changed)
-    with tempfile.TemporaryDirectory(prefix="snapfleet-speed-") as temporary:
+    # What was cut off may still be writing there.
+    with tempfile.TemporaryDirectory(prefix="snapfleet-speed-", ignore_cleanup_errors=True) as temporary:
         parts = Parts(Path(temporary), size=size, record=record, budget=budget, facts=facts)
         try:
-            with cut_off_after(budget.seconds - WIND_DOWN_SECONDS):
+            with cut_off_after(seconds):
                 parts.run(chosen, only=options.only or PARTS)
         except OutOfTime as exc:
             record.note(f"The run was cut off: {exc}. What it was at then is not in it.")
-            parts.failed.append("cut off")
+            parts.failed.append(f"what it was at when {exc}")
     record.note(about.load(facts, os.getloadavg()[0]))
     keeper.finish(record, unfinished=parts.why_not_whole(whole=whole), quote=folder == RESULTS)
     print(f"{budget.spent / 60:.1f} minutes; figures in {folder}", flush=True)

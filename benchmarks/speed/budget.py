@@ -30,15 +30,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """From now on so many seconds. What a part leaves over, those after it have."""
+    """From `began` on so many seconds. What a part leaves over, or takes too much, is shared by those after it."""
 
     began: float
     seconds: float
     clock: Callable[[], float]
 
-    def share(self, upto: float) -> Share:
-        """The part that ends when `upto` of the whole is over."""
-        return Share(until=self.began + self.seconds * upto, clock=self.clock)
+    def share(self, part: float) -> Share:
+        """This part of what is left."""
+        return Share(until=self.clock() + (self.seconds - self.spent) * part, clock=self.clock)
 
     @property
     def spent(self) -> float:

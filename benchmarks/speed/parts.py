@@ -19,7 +19,7 @@ WEIGHTS = {"older": 11, "works": 52, "warm": 9, "workers": 5, "queue": 10, "grow
 stops growing when its time is over, and so has what the others leave.
 """
 PARTS = tuple(WEIGHTS)
-ON_BENCH = {"works", "warm"}
+ON_BENCH = {"older", "works", "warm"}
 """Those that need the large database, which the others have to do without: it takes space."""
 
 
@@ -38,18 +38,19 @@ class Parts:
         )
         self.failed = list[str]()
         self._left_out = list[str]()
+        self._weight_left = sum(WEIGHTS.values())
 
     def run(self, majors: Sequence[int], *, only: Sequence[str]) -> None:
         """The first of these servers has everything, the others only their works, and those first."""
         newest, *others = majors
         wanted = [part for part in PARTS if part in only and (part != "older" or others)]
-        shares = self.shares(wanted)
+        self._weight_left = sum(WEIGHTS[part] for part in wanted)
         for major in others if "older" in wanted else ():
             with self._site(major) as site:
-                self._on(site, ["works"], {"works": shares["older"]}, rows=self._size.older_rows)
+                self._on(site, ["older"], rows=self._size.older_rows)
         if rest := [part for part in wanted if part != "older"]:
             with self._site(newest) as site:
-                self._on(site, rest, shares, rows=self._size.rows)
+                self._on(site, rest, rows=self._size.rows)
 
     def why_not_whole(self, *, whole: bool) -> str | None:
         said = []
@@ -61,13 +62,14 @@ class Parts:
             said.append(f"did not come to their end: {', '.join(self.failed)}")
         return "; ".join(said) + "." if said else None
 
-    def _on(self, site: Site, parts: Sequence[str], shares: Mapping[str, Share], *, rows: int) -> None:
+    def _on(self, site: Site, parts: Sequence[str], *, rows: int) -> None:
         os.environ.update(site.seaweed.environment)  # noqa: TID251 - the S3 client finds its keys there
         data = Works(site, self._size, self._record, rows=rows)
         if ON_BENCH & {*parts}:
             self._facts["database MB"][str(site.major)] = round(data.fill() / 1e6)
             self._facts["rows"][str(site.major)] = rows
         acts: Mapping[str, Callable[[Share], None]] = {
+            "older": data.measure,
             "works": data.measure,
             "warm": lambda share: warm.measure(site, self._record, share, rows=rows),
             "workers": lambda share: together.measure(site, self._size, self._record, share),
@@ -77,7 +79,7 @@ class Parts:
         for part in parts:
             if part not in ON_BENCH:
                 site.drop(BENCH)
-            self.attempt(f"{part} on PostgreSQL {site.major}", acts[part], shares[part])
+            self.attempt(f"{part} on PostgreSQL {site.major}", acts[part], self.share(part))
             site.drop_all_but(BENCH)
 
     def attempt(self, name: str, act: Callable[[Share], None], share: Share) -> None:
@@ -92,12 +94,11 @@ class Parts:
             what = " ".join(f"{name} did not come to its end: {type(exc).__name__}: {exc}".split())
             self._record.note(what)
 
-    def shares(self, wanted: Sequence[str]) -> dict[str, Share]:
-        whole, sofar, shares = sum(WEIGHTS[part] for part in wanted), 0, dict[str, Share]()
-        for part in wanted:
-            sofar += WEIGHTS[part]
-            shares[part] = self._budget.share(sofar / whole)
-        return shares
+    def share(self, part: str) -> Share:
+        """Of the part that comes next."""
+        share = self._budget.share(WEIGHTS[part] / self._weight_left)
+        self._weight_left -= WEIGHTS[part]
+        return share
 
     def _site(self, major: int) -> Site:
         size = self._size

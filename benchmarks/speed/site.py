@@ -42,11 +42,6 @@ TUNED = {
 SUMMARIES = {"summarize_wal": "on"}
 """From PostgreSQL 17 on, which knows it."""
 SUMMARIES_SINCE = 17
-SUMMARY_FUNCTIONS = (
-    "pg_available_wal_summaries()",
-    "pg_wal_summary_contents(bigint, pg_lsn, pg_lsn)",
-    "pg_get_wal_summarizer_state()",
-)
 
 BENCH, OWNER = "bench", "bench_owner"
 NEVER_VERIFIED = 'verify = "never"'
@@ -96,9 +91,9 @@ class Site:
                 )
             admin.execute(f"grant pg_signal_backend to {OWNER}")
             admin.execute("create database catalog owner catalog")
+            if self.major >= SUMMARIES_SINCE:
+                admin.execute(f"grant pg_checkpoint to {OWNER}")
         self.archive_with("/bin/true")
-        if self.major >= SUMMARIES_SINCE:
-            self._let_summaries_be_read()
         self.create(BENCH)
         return self
 
@@ -109,13 +104,6 @@ class Site:
             admin.execute("select pg_reload_conf()")
             while admin.execute("show archive_command").fetchone() != (command,):
                 time.sleep(0.02)
-
-    def _let_summaries_be_read(self) -> None:
-        """What an incremental snapshot needs beyond the rights of an owner, in every database made from now on."""
-        with self.admin("template1") as admin:
-            admin.execute(f"grant pg_checkpoint to {OWNER}")
-            for function in SUMMARY_FUNCTIONS:
-                admin.execute(f"grant execute on function {function} to {OWNER}".encode())
 
     def __exit__(self, *_: object) -> None:
         for server in (self.seaweed, self.valkey, self.postgres):
@@ -183,6 +171,8 @@ class Site:
             wait_until_ready(children)
             yield fleet, children
         finally:
+            for child in children:
+                child.ask()
             for child in children:
                 child.stop()
             fleet.catalog.close()

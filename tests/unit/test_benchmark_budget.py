@@ -20,13 +20,14 @@ FACTS = {"machine": "two cores", "database MB": {"18": 1}, "load before": 0.1}
 COST = Cost(seconds=2.0, cpu=1.0, rss_mb=90.0, bytes=5_000_000)
 
 
-def test_a_part_has_what_those_before_it_have_left() -> None:
+def test_a_part_has_its_share_of_what_those_before_it_have_left() -> None:
     now = 100.0
     budget = Budget(began=100.0, seconds=60.0, clock=lambda: now)
     assert budget.share(0.5).fits(30.0)
     assert not budget.share(0.5).fits(30.1)
     now = 120.0
-    assert budget.share(1.0).fits(40.0)
+    assert budget.share(0.5).fits(20.0)
+    assert not budget.share(0.5).fits(20.1)
     assert budget.spent == 20.0
 
 
@@ -74,7 +75,7 @@ def test_a_part_that_fails_or_has_no_time_is_told_of_and_leaves_the_others(tmp_p
     done = list[str]()
     parts.attempt("growth", broken, budget.share(0.5))
     parts.attempt("queue", lambda _: done.append("queue"), budget.share(0.5))
-    now = 31.0
+    now = 61.0
     parts.attempt("warm", lambda _: done.append("warm"), budget.share(0.5))
     assert done == ["queue"]
     assert heard == [
@@ -84,13 +85,15 @@ def test_a_part_that_fails_or_has_no_time_is_told_of_and_leaves_the_others(tmp_p
     assert parts.why_not_whole(whole=True) == "there was no time for warm; did not come to their end: growth."
 
 
-def test_the_shares_of_all_parts_are_the_whole_and_no_size_takes_longer_than_it_says(tmp_path: Path) -> None:
-    budget = Budget(began=0.0, seconds=100.0, clock=lambda: 0.0)
+def test_the_last_part_has_all_that_is_left_however_long_the_others_took(tmp_path: Path) -> None:
+    now = 0.0
+    budget = Budget(began=0.0, seconds=100.0, clock=lambda: now)
     parts = Parts(tmp_path, size=SIZES["tiny"], record=Record(changed=print), budget=budget, facts={})
-    shares = parts.shares(PARTS)
-    assert [*shares] == list(PARTS)
-    assert sorted(share.until for share in shares.values()) == [share.until for share in shares.values()]
-    assert shares[PARTS[-1]].until == pytest.approx(100.0)
+    for part in PARTS:
+        share = parts.share(part)
+        assert now < share.until <= 100.0
+        now += 15.0
+    assert share.until == pytest.approx(100.0)
     assert [SIZES[name].minutes for name in ("small", "medium")] == [3, 20]
 
 
