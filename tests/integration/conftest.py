@@ -16,6 +16,8 @@ from psycopg import sql
 
 from api.serving import Closing
 from embedded.postgres import Postgres
+from shared.catalog import catalog
+from shared.catalog.migration import migrate
 from shared.storage import s3
 from shared.storage.base import Storage
 from shared.storage.folder import FolderStorage
@@ -34,6 +36,7 @@ structlog.configure(
     ]
 )
 
+CATALOGS = "catalogs"
 Inline = Callable[..., InlineFleet]
 RoleMaker = Callable[..., str]
 
@@ -93,14 +96,44 @@ def in_s3(bucket: Bucket) -> S3Storage:
     return s3.connect(bucket=bucket.name, prefix="the/prefix", endpoint_url=bucket.endpoint, session=session)
 
 
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """A database with a catalog's tables and nothing in them. It and all copies of it belong to one role."""
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"create role {CATALOGS} login createdb password 'secret'".encode())
+        admin.execute(f"create database {CATALOGS} owner {CATALOGS}".encode())
+    empty = catalog.connect(postgres.dsn(CATALOGS, user=CATALOGS, password="secret"))
+    migrate(empty)
+    empty.close()
+    return CATALOGS
+
+
 @pytest.fixture
-def inline(database: Callable[..., str], folder: Path) -> Generator[Inline]:
+def catalog_url(postgres: Postgres, migrated: str) -> Generator[Callable[[], str]]:
+    """A maker of catalogs, each a copy: migrations would take longer than many a test."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"catalog_{uuid.uuid4().hex[:12]}")
+        with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+            copied = sql.SQL("create database {} template {} owner {}")
+            admin.execute(copied.format(*map(sql.Identifier, (made[-1], migrated, migrated))))
+        return postgres.dsn(made[-1], user=migrated, password="secret")
+
+    yield make
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        for name in made:
+            admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def inline(catalog_url: Callable[[], str], folder: Path) -> Generator[Inline]:
     """A maker of fleets: `inline(url, storage=None, **database_settings)`, each with its own catalog."""
     made: list[InlineFleet] = []
 
     def make(url: str, *, storage: Storage | None = None, **settings: Any) -> InlineFleet:
         stored = storage if storage is not None else FolderStorage(folder)
-        fleet = InlineFleet(url, catalog_url=database(), storage=stored, **settings)
+        fleet = InlineFleet(url, catalog_url=catalog_url(), storage=stored, **settings)
         made.append(fleet)
         return fleet
 
