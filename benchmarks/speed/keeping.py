@@ -28,17 +28,7 @@ class Keeper:
 
     def finish(self, record: Record, *, unfinished: str | None, quote: bool) -> None:
         """The last time; with `quote` the README says the same from then on."""
-        results = self._results(record, unfinished)
-        self._write(results)
-        for major in results.majors:
-            for work in page.PLOTTED:
-                if results.ways(major, work):
-                    (self._folder / f"{work}-{major}.svg").write_text(plots.bars(results, major, work))
-        if results.by_size:
-            (self._folder / "growth.svg").write_text(plots.growth(results.by_size))
-            (self._folder / "memory.svg").write_text(plots.memory(results.by_size))
-        if results.by_tables:
-            (self._folder / "tables.svg").write_text(plots.tables(results.by_tables))
+        self._write(self._results(record, unfinished))
         if quote:
             readme.main()
 
@@ -57,3 +47,14 @@ class Keeper:
     def _write(self, results: Results) -> None:
         (self._folder / "latest.json").write_text(json.dumps(results.as_json(), indent=1) + "\n")
         (self._folder / "speed.md").write_text(page.page(results))
+        for major in results.majors:
+            for work in page.PLOTTED:
+                if results.ways(major, work):
+                    (self._folder / f"{work}-{major}.svg").write_text(plots.bars(results, major, work))
+            if results.works(major):
+                (self._folder / f"next-{major}.svg").write_text(plots.next_ones(results, major))
+        if results.by_size:
+            (self._folder / "growth.svg").write_text(plots.growth(results.by_size))
+            (self._folder / "memory.svg").write_text(plots.memory(results.by_size))
+        if results.by_tables:
+            (self._folder / "tables.svg").write_text(plots.tables(results.by_tables))

@@ -18,6 +18,7 @@ def page(results: Results) -> str:
         if results.works(major):
             lines += ["", f"## PostgreSQL {major}", "", *table(results, major)]
             lines += [f"\n![](./{work}-{major}.svg)" for work in PLOTTED if results.ways(major, work)]
+            lines.append(f"\n![](./next-{major}.svg)")
     if results.crowd:
         lines += ["", "## The queue", "", *queue(results)]
     if results.by_size or results.by_tables:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from benchmarks.speed.measure import Grown
+from benchmarks.speed import data
+from benchmarks.speed.measure import Grown, Summary
 from benchmarks.speed.results import Results
-from benchmarks.speed.works import OURS
+from benchmarks.speed.works import FEW, OURS, hands
 
 WIDTH, BAR, GAP, LABEL = 760, 20, 8, 250
 HEIGHT, MARGIN = 320, 60
@@ -19,10 +20,21 @@ def bars(results: Results, major: int, work: str) -> str:
     """Median seconds of each way, and from the fastest to the slowest round as a line."""
     found = [(way, results.of(major, work, way)) for way in results.ways(major, work)]
     rows = [(way, summary) for way, summary in found if summary is not None]
+    return _bars(f"PostgreSQL {major}, {work}: seconds, median of {rows[0][1].rounds if rows else 0}", rows)
+
+
+def next_ones(results: Results, major: int) -> str:
+    """Ours: the full snapshot, and the next one after each kind of change."""
+    found = [(work, results.of(major, work, hands(FEW))) for work in ("full", *data.CHANGES)]
+    rows = [(f"{OURS}, {work}", summary) for work, summary in found if summary is not None]
+    return _bars(f"PostgreSQL {major}, the next snapshot after each change: seconds", rows)
+
+
+def _bars(title: str, rows: Sequence[tuple[str, Summary]]) -> str:
     top = max((summary.slowest for _, summary in rows), default=1.0)
     scale = (WIDTH - LABEL - 90) / top
     svg = _svg(WIDTH, 40 + len(rows) * (BAR + GAP))
-    _text(svg, 10, 22, f"PostgreSQL {major}, {work}: seconds, median of {rows[0][1].rounds if rows else 0}")
+    _text(svg, 10, 22, title)
     for number, (way, summary) in enumerate(rows):
         y, length = 36 + number * (BAR + GAP), summary.median.seconds * scale
         colour = OUR_COLOUR if way.startswith(OURS) else THEIR_COLOUR
