@@ -57,7 +57,7 @@ def look_at(fleet: Fleet, name: str, notes: Notes) -> str:
                 "grant it what it lacks: deploy/sql/source.sql",
             )
         look_at_room(fleet, name, session, notes)
-        size = inspection.row(session, "select pg_catalog.pg_database_size(current_database()) as n")["n"]
+        size = inspection.size_bytes(session)
     return f"PostgreSQL {version}, {size:,} bytes, dumped by {used}"
 
 
@@ -120,8 +120,10 @@ def judge(fleet: Fleet, name: str, notes: Notes) -> str:
     if found.why is not None:
         code = "backup_blocked" if found.blocked else "backup_late"
         notes.fail(code, found.why, "see what became of its jobs: snapfleet jobs, snapfleet databases")
-    newest = found.proven or found.good
-    return "its first one is not due yet" if newest is None else f"newest good one is {newest.id}"
+    if found.good is None:
+        return "its first one is not due yet"
+    proven = "none is proven" if found.proven is None else f"newest proven one is {found.proven.id}"
+    return f"newest good one is {found.good.id}, {proven}"
 
 
 def try_out(patient: Patient, name: str, _: Notes) -> str:
