@@ -108,6 +108,16 @@ def test_a_database_with_something_of_everything_is_proven(
     assert kept.compared["digests"] > 10
 
 
+def test_a_schema_public_that_was_dropped_and_made_anew_is_proven(database: Maker, inline: Inline) -> None:
+    """It has no privileges then but its owner's, and that of its restore is another one with the same."""
+    url = database()
+    fill(url, "drop schema public; create schema public; create table public.t as select 1 as n")
+    fleet = inline(url)
+    for more in ("select 1", "grant usage on schema public to public"):
+        fill(url, more)
+        succeeded(fleet.verify(str(succeeded(fleet.snapshot()).request["snapshot_id"])))
+
+
 def test_a_snapshot_from_before_there_was_evidence_is_proven_by_what_it_has(
     database: Maker, inline: Inline, folder: Path
 ) -> None:

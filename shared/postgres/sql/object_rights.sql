@@ -27,7 +27,10 @@ object (classid, objid, kind, name, owner, acl, usual) as (
     select 'pg_namespace'::regclass, n.oid, 'schema', pg_catalog.format('%I', n.nspname),
            case when n.nspname = 'public' and (n.nspowner = 10 or pg_catalog.pg_get_userbyid(n.nspowner) = 'pg_database_owner')
                 then home.owner else n.nspowner end,
-           n.nspacl, coalesce(made.initprivs, pg_catalog.acldefault('n', n.nspowner))
+           -- With another owner it was made anew, or given away: a restore of either has the privileges of the first one's
+           -- remembered all the same.
+           n.nspacl, case when exists (select from pg_catalog.aclexplode(made.initprivs) first where first.grantee = n.nspowner)
+                          then made.initprivs else pg_catalog.acldefault('n', n.nspowner) end
       from home, pg_catalog.pg_namespace n
       left join pg_catalog.pg_init_privs made
              on made.classoid = 'pg_namespace'::regclass and made.objoid = n.oid and made.objsubid = 0
