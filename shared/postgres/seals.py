@@ -18,15 +18,18 @@ COUNTS_LATE_SECONDS = 0.6
 """A former server reads its counts from a file that may be half a second old."""
 
 
-def close(session: Session, name: str, *, check: Callable[[], None]) -> None:
-    """Nobody is in it when this returns, and nobody gets in. Raises Busy where somebody stays."""
+def close(session: Session, name: str, *, check: Callable[[], None], but: int = 0) -> None:
+    """Nobody is in it when this returns, but for the backend `but`, and nobody gets in.
+
+    Raises Busy where somebody stays, Refused where that is somebody whom we may not end.
+    """
     databases.refuse_foreign(name)
     databases.allow(session, name, allowed=False)
     give_up_at = time.monotonic() + databases.SWAP_PATIENCE_SECONDS
     while True:
         check()
-        databases.cut(session, name)
-        if databases.session_count(session, name) == 0:
+        databases.cut(session, name, but=but)
+        if databases.session_count(session, name) == (1 if but else 0):
             break
         if time.monotonic() > give_up_at:
             raise Busy(f"{name!r} is in use by sessions that do not end", code="database_in_use")

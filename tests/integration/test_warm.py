@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
+from api.plans import RestorePlan
+from cli import plans, records
 from embedded.postgres import Postgres
 from shared.catalog.warm import WarmCopy
 from shared.domain.job import Job, JobKind, JobState
@@ -26,6 +29,7 @@ from shared.operations.restores import bootstrap
 from shared.operations.upkeep import check, schedule
 from shared.postgres.dsn import Dsn
 from tests.actors import TESTER
+from tests.integration import bus_home
 from tests.integration.comparison import assert_same, fingerprint, nothing_changes
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
@@ -41,20 +45,30 @@ SCHEMA = """
 SINCE = "update small set what = 'written since'; delete from big where n % 2 = 0"
 
 
-@pytest.fixture
-def url(database: Maker) -> str:
-    made = database()
-    fill(made, SCHEMA)
-    return made
+@pytest.fixture(scope="module")
+def home(postgres: Postgres) -> Generator[InlineFleet]:
+    with bus_home.made(postgres) as fleet:
+        yield fleet
 
 
 @pytest.fixture
-def fleet(url: str, inline: Inline) -> InlineFleet:
-    """With a warm copy of its one snapshot, and a live database that has gone on since."""
-    made = inline(url, warm=True)
-    warmed(made)
+def url(home: InlineFleet) -> str:
+    return home.fleet.database(NAME).url
+
+
+@pytest.fixture
+def fleet(home: InlineFleet, url: str) -> InlineFleet:
+    """With a warm copy of its newest snapshot, and a live database that has gone on since; nothing is parked."""
+    home.before = lambda _job, _step: None
+    configure(home, warm=True, assertions=())
+    fill(url, "drop schema public cascade; create schema public;" + SCHEMA)
+    with home.fleet.catalog.engine.begin() as connection:
+        connection.execute(text("update parked set expires_at = now() - interval '1 s'"))
+    schedule.housekeeping(home.fleet)
+    if not home.snapshots() or seen(home).warm is None:
+        warmed(home)
     fill(url, SINCE)
-    return made
+    return home
 
 
 def warmed(fleet: InlineFleet) -> Job:
@@ -94,30 +108,33 @@ def cold(job: Job) -> bool:
 
 
 def test_the_newest_snapshot_is_swapped_in_without_being_loaded(
-    url: str, postgres: Postgres, inline: Inline
+    fleet: InlineFleet, url: str, postgres: Postgres
 ) -> None:
-    fleet = inline(url, warm=True)
     name = Dsn.parse(url).dbname
     before = fingerprint(postgres, name)
     proof = warmed(fleet)
     assert ours(url) == ["warm"]
     [copy] = there(fleet)
-    fill(url, SINCE)
+    fill(url, "update small set what = 'written later'; delete from big where n % 3 = 0")
     plan = seen(fleet)
     assert plan.warm == copy
     assert plan.warm_bytes == copy.size_bytes != 0
+    assert (records.preview(plan)["warm"], RestorePlan.of(plan).warm) == (True, True)
+    assert plans.takes(plan) == "seconds"
+    assert "it becomes the live database" in (plans.warm_copy(plan) or "")
     restored = succeeded(fleet.restore(safeguard=True))
     assert restored.result["warm"] is True
     assert restored.result["proven_by"] == proof.id
-    assert (restored.result["tables"], restored.result["row_count"]) == (3, 6002)
+    assert (restored.result["tables"], restored.result["row_count"]) == (3, 3002)
     assert_same(fingerprint(postgres, name), before)
     assert fleet_oid(url, name) == copy.oid
     assert there(fleet) == []
     assert ours(url) == ["parked"]
-    assert seen(fleet).warm is None
-    # And back, with what was written since.
+    later = seen(fleet)
+    assert (later.warm, later.warm_bytes, plans.warm_copy(later)) == (None, 0, None)
+    # And back, with what was written after it.
     succeeded(fleet.undo(restored))
-    assert on_server(url, "select what from small", name) == [("written since",)]
+    assert on_server(url, "select what from small", name) == [("written later",)]
 
 
 def fleet_oid(url: str, name: str) -> int | None:
@@ -149,6 +166,7 @@ def test_what_has_another_name_by_now_or_only_its_name_is_not_dropped(fleet: Inl
     schedule.housekeeping(fleet.fleet)
     assert (there(fleet), ours(url)) == ([], ["warm"])
     assert fleet_oid(url, f"mine_{copy.oid}") == copy.oid
+    on_server(url, f"drop database {copy.name}")
 
 
 def test_one_that_is_touched_after_it_was_reserved_is_not_used_either(fleet: InlineFleet, url: str) -> None:
@@ -256,7 +274,13 @@ def test_a_start_of_a_service_finds_its_database_at_once(fleet: InlineFleet, url
     assert on_server(url, "select what from small", name) == [("as in the snapshot",)]
 
 
-def test_where_its_objects_are_lost_the_warm_copy_still_comes_back(fleet: InlineFleet, folder: Path) -> None:
+def test_where_its_objects_are_lost_the_warm_copy_still_comes_back(
+    database: Maker, inline: Inline, folder: Path
+) -> None:
+    lost = database()
+    fill(lost, "create table small as select 'as in the snapshot' as what")
+    fleet = inline(lost, warm=True)
+    warmed(fleet)
     for path in (folder / NAME / "chunks").rglob("*"):
         if path.is_file():
             path.unlink()
@@ -272,11 +296,13 @@ def test_a_full_disk_takes_it_and_the_next_attempt_has_its_room(fleet: InlineFle
 
     job = fleet.submit(JobKind.VERIFY, verify.request(copy.snapshot_id, prune_job_id=None))
     with fleet.fleet.catalog.transaction() as tx:
-        claim = tx.jobs.claim(job.id, epoch=job.epoch, seq=1, owner="test", ttl=timedelta(seconds=20))
+        claim = tx.jobs.claim(job.id, epoch=job.epoch, seq=1, owner="test", ttl=timedelta(0))
     assert claim is not None
     with pytest.raises(Transient):
         warm.yielding(full)(StepRun(fleet.fleet, claim, resumed=False))
     assert (there(fleet), ours(url)) == ([], [])
+    requests.cancel(fleet.fleet, job.id, by=TESTER)
+    assert fleet.to_its_end(job.id).state is JobState.CANCELLED
 
 
 def test_check_finds_one_that_nobody_owns_and_no_other(fleet: InlineFleet) -> None:
@@ -292,8 +318,9 @@ def test_check_finds_one_that_nobody_owns_and_no_other(fleet: InlineFleet) -> No
     assert sides() == [copy.name]
 
 
-def test_without_it_nothing_is_kept(url: str, postgres: Postgres, inline: Inline) -> None:
-    fleet = inline(url)
+def test_without_it_nothing_is_kept(fleet: InlineFleet, url: str, postgres: Postgres) -> None:
+    configure(fleet, warm=False)
+    schedule.housekeeping(fleet.fleet)
     with nothing_changes(postgres, Dsn.parse(url).dbname):
         warmed(fleet)
     assert there(fleet) == []

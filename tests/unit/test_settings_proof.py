@@ -47,7 +47,10 @@ def test_proofs_are_as_the_file_says_else_the_environment_else_by_size(tmp_path:
         ('assertions = ["empty.sql"]', "databases.orders.assertions: 'empty.sql' is empty"),
         ('verify_url = "postgresql://x"', "databases.orders.verify_url: a URL must not stand in the file"),
         ('warm = true\nverify = "never"', "databases.orders.warm: nothing is proven here"),
-        ('warm = true\nverify_url_env = "CATALOG_URL"', "databases.orders.warm: its proofs run on another server"),
+        (
+            'warm = true\nverify_url_env = "CATALOG_URL"',
+            "databases.orders.warm: its proofs run on another server",
+        ),
     ],
 )
 def test_a_wrong_setting_of_proofs_is_named(tmp_path: Path, line: str, message: str) -> None:

@@ -2,29 +2,56 @@
 
 Whose it is stands in the catalog before it loses the name of a side database; what tells that it is untouched,
 once it has its own. Cut off anywhere, the next run goes on, and an undo drops it.
+
+    compare it alone ─► close ─► ours, says the catalog ─► rename ─► seal ─► older ones go
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import structlog
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.catalog.warm import WarmCopy
+from shared.domain.job import JobKind
 from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests
 from shared.domain.warm import doubts
-from shared.errors import Busy
+from shared.errors import Busy, Refused
 from shared.operations.databases import source, warm
 from shared.operations.jobs.saga import StepRun
 from shared.postgres import databases, offers, seals
-from shared.postgres.session import Session
+from shared.postgres.dsn import Dsn
+from shared.postgres.session import Session, connected
 
 log = structlog.get_logger(__name__)
 
 Record = Callable[[Transaction], None]
+
+
+@contextmanager
+def entered(run: StepRun, dsn: Dsn) -> Generator[Session]:
+    """A session in the side database, to compare it. Of one that may be kept nobody else sees the inside from now on:
+    what is proven is what is kept.
+    """
+    if run.job.kind is not JobKind.VERIFY or not warm.is_possible(run.fleet, run.job.database):
+        with connected(dsn, application_name=run.name) as session:
+            yield session
+        return
+    with source.maintenance(dsn, run.name) as beside:
+        databases.allow(beside, dsn.dbname, allowed=True)  # a former attempt has closed it
+        with connected(dsn, application_name=run.name) as session:
+            alone = True
+            try:
+                seals.close(beside, dsn.dbname, check=run.check, but=session.info.backend_pid)
+            except (Busy, Refused) as exc:
+                alone = False
+                not_kept(exc.message)
+            run.record(alone=alone)
+            yield session
 
 
 def keep(run: StepRun, manifest: Manifest) -> Record | None:
@@ -36,7 +63,9 @@ def keep(run: StepRun, manifest: Manifest) -> Record | None:
 
 
 def is_wanted(run: StepRun, manifest: Manifest) -> bool:
-    """Of the newest snapshot that counts, and compared as closely as its restore would compare it."""
+    """Of the newest snapshot that counts, compared as closely as its restore would, and with nobody else in it."""
+    if not run.data("prove").get("alone"):
+        return False
     choice = Digests(run.job.request.get("digests", Digests.SAMPLE))
     if choice is Digests.NONE and run.database.digests is not Digests.NONE:
         return False
@@ -72,8 +101,8 @@ def rename(run: StepRun, session: Session, side: str, oid: int, *, raw_bytes: in
         return False
     try:
         seals.close(session, side, check=run.check)
-    except Busy:
-        not_kept("somebody is in it")
+    except (Busy, Refused) as exc:
+        not_kept(exc.message)
         return False
     seal = seals.read(session, oid)
     if seal is None:

@@ -19,11 +19,11 @@ from shared.errors import Damaged, Permanent
 from shared.operations.databases import side, source
 from shared.operations.jobs.lease import LeaseLost
 from shared.operations.jobs.saga import Outcome, StepRun
-from shared.operations.proofs import proof
+from shared.operations.proofs import keeping, proof
 from shared.operations.proofs.proof import Comparison
 from shared.operations.proofs.rows import BroughtBy
 from shared.postgres import assertions, databases
-from shared.postgres.session import connected, consistent
+from shared.postgres.session import consistent
 
 LOADING = ("create", "load", "build")
 
@@ -84,7 +84,7 @@ def compare(run: StepRun, manifest: Manifest) -> Comparison:
     with source.maintenance(dsn, run.name) as beside:
         properties = databases.rehearse(beside, dsn.dbname, manifest.properties)
     run.check()
-    with connected(dsn, application_name=run.name) as session:
+    with keeping.entered(run, dsn) as session:
         with consistent(session):
             found = proof.compare(
                 session,
