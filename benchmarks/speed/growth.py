@@ -15,6 +15,8 @@ from benchmarks.speed.site import Named, Site
 from benchmarks.speed.sizes import Size
 
 TABLES_PER_COMMIT = 500
+SECONDS_TO_A_TABLE = 0.005
+"""To make it, to snapshot it and to drop it."""
 GROWN = "grown"
 LONGER = 2.0
 """How much longer than the step before a step takes: each has about twice as much."""
@@ -29,7 +31,7 @@ def address(number: int) -> str:
 
 
 def measure(site: Site, size: Size, record: Record, share: Share) -> None:
-    by_tables(site, size, record)
+    by_tables(site, size, record, share)
     by_size(site, size, record, share)
 
 
@@ -52,8 +54,11 @@ def by_size(site: Site, size: Size, record: Record, share: Share) -> None:
     site.drop(GROWN)
 
 
-def by_tables(site: Site, size: Size, record: Record) -> None:
+def by_tables(site: Site, size: Size, record: Record, share: Share) -> None:
     for tables in size.growth_tables:
+        if not share.fits(tables * SECONDS_TO_A_TABLE):
+            record.note(f"Growth: no database of {tables} tables, for want of time.")
+            break
         name = f"tables_{tables}"
         site.create(name)
         with psycopg.connect(site.url(name)) as session:

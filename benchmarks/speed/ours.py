@@ -68,6 +68,17 @@ class Ours:
         cost, _ = self._run(lambda: self.submit(JobKind.TABLES, name, tables.request(newest.id, wanted)))
         return cost
 
+    def how_read(self, name: str) -> str:
+        """What the newest snapshot has taken over without reading it, or why nothing."""
+        with self.fleet.catalog.transaction() as tx:
+            newest = tx.snapshots.newest_sealed(name)
+        how = newest.how_read if newest is not None else None
+        if how is None:
+            return "nothing is known of how it was read"
+        parts = sum(share.parts for share in (how.unread, how.known, how.new))
+        told = f"{how.unread.parts} of {parts} parts taken over unread, {how.known.parts} read and known, {how.new.parts} new"
+        return f"{told} ({how.reason})" if how.reason else told
+
     def submit_snapshot(self, name: str) -> str:
         request = requests.manual_snapshot_request(now=datetime.now(UTC), new_uuid=uuid.uuid4)
         return self.submit(JobKind.SNAPSHOT, name, request)

@@ -123,6 +123,7 @@ class Works:
             self._site.checkpoint()
             self._note(what, hands(FEW), number, partial(ours.snapshot, name))
             if number == 1:
+                self._record.note(f"PostgreSQL {self._site.major}, {what}: {ours.how_read(name)}.")
                 changed = partial(data.changed_rows, url, what, rows=self._rows, number=number)
                 if what in data.CHANGED:
                     self._note(what, CHANGED_ROWS, number, changed)
