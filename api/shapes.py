@@ -35,6 +35,26 @@ class Error(Shape):
     hint: str | None = Field(default=None, description="What to do about it.")
 
 
+class Share(Shape):
+    """So many parts of large tables."""
+
+    parts: int
+    raw_bytes: Bytes
+
+
+class HowRead(Shape):
+    """What of the large tables was read, and what taken over from an earlier snapshot."""
+
+    unread: Share = Field(description="Taken over; the server was not asked for their rows.")
+    known: Share = Field(description="Read, and stored already.")
+    new: Share = Field(description="Read, and something of them was stored.")
+    built_on: str | None = Field(description="The snapshot that unread parts were taken over from.")
+    unchecked: int = Field(description="How many in a row have taken parts over and compared none.")
+    is_base: bool = Field(description="Whether later ones can be built on it.")
+    reason: str | None = Field(description="Why everything was read.")
+    not_base: str | None = Field(description="Why no later one can be built on it.")
+
+
 class Snapshot(Shape):
     """One database at one moment."""
 
@@ -66,6 +86,7 @@ class Snapshot(Shape):
     stored_bytes: Bytes | None = Field(description="What is stored of it, others' share included.")
     new_bytes: Bytes | None = Field(description="Stored by this one and by none before.")
     row_count: int | None
+    how_read: HowRead | None = Field(description="Not known of a snapshot of an earlier release.")
     duration_seconds: float | None
     manifest_sha256: str | None
     error: Error | None

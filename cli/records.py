@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,7 +40,8 @@ def plain(value: Any) -> Any:
 
 def snapshot(found: Snapshot) -> Record:
     return {field.name: plain(getattr(found, field.name)) for field in fields(Snapshot)} | {
-        "standing": found.standing
+        "standing": found.standing,
+        "how_read": found.how_read and asdict(found.how_read),
     }
 
 

@@ -14,9 +14,11 @@ from cli.exits import Usage
 from cli.fleet import opened
 from cli.identity import me
 from cli.options import AnyDatabase, DatabaseArgument, Json, Key, SnapshotArgument, Wait
+from shared.domain.increments import HowRead
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import VerifyPolicy
 from shared.domain.snapshot import Snapshot
+from shared.domain.wording import counted
 from shared.operations.databases import preview
 from shared.operations.fleet import Fleet
 from shared.operations.health import reports
@@ -168,6 +170,7 @@ def describe(report: SnapshotReport) -> None:
             "stored": formats.size(found.stored_bytes),
             "new": formats.size(found.new_bytes),
             "rows": formats.number(found.row_count),
+            **how_read(found.how_read),
             "server": found.server_version and f"PostgreSQL {found.server_version}",
             "pg_dump": found.tool_version,
             "manifest": found.manifest_sha256 and f"sha256 {found.manifest_sha256}",
@@ -189,6 +192,26 @@ def describe(report: SnapshotReport) -> None:
         output.say()
         rows = sorted(report.table_rows.items(), key=lambda item: (-item[1], item[0]))
         output.table(("TABLE", "ROWS"), ((name, formats.number(n)) for name, n in rows), right=("ROWS",))
+
+
+def how_read(found: HowRead | None) -> dict[str, str | None]:
+    """Of the tables that are copied in parts: what was read of them, and where nothing was taken over, why."""
+    if found is None:
+        return {}
+    shares = {
+        f"taken over unread from {found.built_on}": found.unread,
+        "read and stored before": found.known,
+        "read and stored anew": found.new,
+    }
+    return {
+        "parts": "; ".join(
+            f"{counted(share.parts, 'part')} ({formats.size(share.raw_bytes)}) {what}"
+            for what, share in shares.items()
+            if share.parts
+        ),
+        "read whole": found.reason,
+        "not built on": found.not_base if found.not_base != found.reason else None,
+    }
 
 
 app.command()(verifying.verify)

@@ -25,7 +25,7 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "dynamic_shared_memory_type": "mmap",
 }
-_SUMMARIES = {"summarize_wal": "on"}
+_SUMMARIES = "summarize_wal = on\n"
 """Of the log: which pages changed, so that a snapshot need not read the others."""
 _SUMMARIES_SINCE = 17
 _STATUS_LINE = 7  # of postmaster.pid, counted from 0
@@ -101,8 +101,7 @@ class Postgres(Server):
 
     def _serve(self) -> Child:
         self._forget_a_stranger()
-        summaries = _SUMMARIES if self.major >= _SUMMARIES_SINCE else {}
-        settings = {**summaries, **self._settings, "port": str(self.port)}
+        settings = {**self._settings, "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self._child_running("postgres", "-D", str(self.data), *options)
 
@@ -111,6 +110,7 @@ class Postgres(Server):
             if self._initdb.returncode != 0:
                 return False
             (self.folder / "password.new").unlink()
+            self._configure(self.folder / "data.new")
             (self.folder / "data.new").rename(self.data)
             self._initdb = None
             self._child = self._serve()
@@ -123,6 +123,12 @@ class Postgres(Server):
             and status[0] == str(self.pid)
             and status[_STATUS_LINE].strip() == "ready"
         )
+
+    def _configure(self, fresh: Path) -> None:
+        """What `alter system` may change again, unlike a setting of the command line."""
+        if int((fresh / "PG_VERSION").read_text()) >= _SUMMARIES_SINCE:
+            with (fresh / "postgresql.conf").open("a") as file:
+                file.write(_SUMMARIES)
 
     def _child_running(self, program: str, *arguments: str) -> Child:
         return Child(

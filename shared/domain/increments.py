@@ -6,7 +6,6 @@ that none of them names since a base has the rows that it had; `reuse` decides w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -56,6 +55,8 @@ class Base:
     lsn: int
     summarized_to: int
     """The end of the summary that reached the snapshot: a server with another history has none that ends there."""
+    chunk_bytes: int
+    """How large a part's chunks were cut: cut otherwise, the same rows are in chunks of other names."""
     tables: tuple[TableState, ...]
     """Of the tables that are copied in parts, those whose pages tell all that can change of them."""
 
@@ -87,7 +88,9 @@ class Share:
 class HowRead:
     """What the catalog keeps of it, for people."""
 
-    shares: Mapping[Origin, Share]
+    unread: Share
+    known: Share
+    new: Share
     built_on: str | None
     unchecked: int
     is_base: bool

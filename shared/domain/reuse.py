@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.domain.increments import HowRead, Increment, Origin, Server, Share, TableState
+from shared.domain.increments import HowRead, Origin, Server, Share, TableState
 from shared.domain.manifest import Manifest, Part
 from shared.domain.parts import PartSpec, Table, digested
 from shared.domain.proof import Digests
@@ -163,21 +163,21 @@ def names(part: Part) -> tuple[str, ...]:
 
 def how_read(manifest: Manifest) -> HowRead | None:
     """How a snapshot was read; None of one of an earlier release."""
-    increment: Increment | None = manifest.increment
+    increment = manifest.increment
     if increment is None:
         return None
-    shares = {
-        origin: Share(
-            parts=len(those), raw_bytes=sum(chunk.raw_bytes for part in those for chunk in part.chunks)
-        )
-        for origin in Origin
-        for those in [[part for part in manifest.parts if part.origin is origin]]
-    }
     return HowRead(
-        shares=shares,
+        unread=share(manifest, Origin.UNREAD),
+        known=share(manifest, Origin.KNOWN),
+        new=share(manifest, Origin.NEW),
         built_on=increment.built_on,
         unchecked=increment.unchecked,
         is_base=increment.base is not None,
         reason=increment.reason,
         not_base=increment.not_base,
     )
+
+
+def share(manifest: Manifest, origin: Origin) -> Share:
+    those = [part for part in manifest.parts if part.origin is origin]
+    return Share(parts=len(those), raw_bytes=sum(chunk.raw_bytes for part in those for chunk in part.chunks))

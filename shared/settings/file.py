@@ -165,6 +165,23 @@ class DeclaredDatabase(Declared):
         meaning="How much of a large table is one unit of work.",
         right="KiB, MiB or GiB from 1MiB to 1GiB, a multiple of 8KiB: 64MiB",
     )
+    incremental: bool = setting(
+        True,
+        meaning="Whether parts that a server of 17 or later calls unchanged are taken over from an earlier snapshot unread, where it keeps summaries of its log and the role may ask for a checkpoint: [incremental.md](incremental.md).",
+        right="true or false",
+    )
+    base_wait: Duration = setting(
+        "5s",
+        meaning="How long a snapshot waits for transactions that have written, so that the next one can be built on it, and how long for the summaries to reach it.",
+        right="a number and a unit s, m, h or d: 5s",
+    )
+    verify_incremental: Whole = setting(
+        100,
+        meaning="After how many snapshots in a row that took parts over one reads those parts all the same, and compares. 1: each; 0: none.",
+        right="a whole number from 0 to 100000",
+        ge=0,
+        le=100_000,
+    )
     compression_level: Whole = setting(
         1, meaning="zstd's level.", right="a whole number from 1 to 19", ge=1, le=19
     )

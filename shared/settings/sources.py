@@ -222,6 +222,9 @@ class Sources:
             assertions=tuple(self._assertion(declared, path) for path in declared.assertions),
             checked_daily=declared.check == "daily",
             restore_objective=declared.restore_objective,
+            incremental=declared.incremental,
+            base_wait=declared.base_wait,
+            verify_incremental=declared.verify_incremental,
             warm=self._is_warm(declared, url),
         )
 

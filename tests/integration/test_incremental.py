@@ -30,7 +30,7 @@ TABLE = f"""
 
 
 def may_summarize(server: Postgres, url: str) -> None:
-    """The rights that deploy/sql/source.sql gives."""
+    """The rights that deploy/sql/source-incremental.sql gives."""
     dsn = Dsn.parse(url)
     with psycopg.connect(server.dsn(dsn.dbname), autocommit=True) as admin:
         for right in (

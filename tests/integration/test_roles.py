@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from embedded.postgres import Postgres
+from shared.domain.increments import Origin
 from shared.domain.job import Job, JobKind
 from shared.operations.upkeep import check
 from shared.postgres.dsn import Dsn
@@ -104,6 +105,27 @@ def test_the_source_role_takes_snapshots_that_its_owner_can_restore(
     fill(url, "drop table large cascade; update small set v = 'x'")
     succeeded(fleet.restore())
     assert_same(fingerprint(postgres, name), before)
+
+
+def test_with_one_right_more_the_source_role_need_not_read_what_did_not_change(
+    url: str, postgres: Postgres, inline: Inline
+) -> None:
+    name = Dsn.parse(url).dbname
+    fill(url, "insert into large select n, repeat(md5(n::text), 12) from generate_series(1, 20000) n")
+    run_script(postgres, name, "source")
+    fleet = inline(as_role(postgres, url, SOURCE))
+    without = fleet.manifest(succeeded(fleet.snapshot())).increment
+    assert without is not None
+    assert without.reason == "the role may not ask for a checkpoint"
+    for _ in range(2):
+        run_script(postgres, name, "source-incremental")
+    base = fleet.manifest(succeeded(fleet.snapshot()))
+    # What the first reader of a row notes on its page is a change of the page.
+    read = fleet.manifest(succeeded(fleet.snapshot()))
+    assert base.parts == read.parts
+    unread = fleet.manifest(succeeded(fleet.snapshot()))
+    assert {part.origin for part in unread.parts} == {Origin.UNREAD}
+    assert unread.parts == base.parts
 
 
 CHANGES = (

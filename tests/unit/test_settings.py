@@ -109,6 +109,9 @@ def test_a_file_declares_many_databases(tmp_path: Path) -> None:
         compression_level = 19
         parallelism = 64
         undo_window = "3d"
+        incremental = false
+        base_wait = "1m"
+        verify_incremental = 0
         """,
         UNDO_WINDOW="1h",
     )
@@ -125,6 +128,9 @@ def test_a_file_declares_many_databases(tmp_path: Path) -> None:
         compression_level=19,
         parallelism=64,
         undo_window=timedelta(days=3),
+        incremental=False,
+        base_wait=timedelta(minutes=1),
+        verify_incremental=0,
     )
 
 

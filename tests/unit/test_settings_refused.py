@@ -99,6 +99,8 @@ def test_a_wrong_variable_is_refused_by_name(
         ("compression_level = 20", "databases.orders.compression_level: 20 should be less"),
         ("parallelism = 0", "databases.orders.parallelism: 0 should be greater"),
         ("parallelism = 65", "databases.orders.parallelism: 65 should be less"),
+        ("verify_incremental = -1", "databases.orders.verify_incremental: -1 should be greater"),
+        ('base_wait = "0s"', "databases.orders.base_wait: '0s' is no duration"),
         ('undo_window = "0s"', "databases.orders.undo_window: '0s' is no duration"),
         ("paralelism = 3", "databases.orders.paralelism: there is no such setting"),
         (f'password = "{SECRET}"', "databases.orders.password: there is no such setting"),

@@ -25,6 +25,7 @@ from shared.domain.reuse import Summary
 from shared.domain.wording import counted
 from shared.errors import Damaged, Permanent
 from shared.operations.jobs.saga import StepRun
+from shared.operations.snapshots.chunking import CHUNK_BYTES
 from shared.postgres import wal_summaries
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
@@ -152,7 +153,13 @@ def unbased(obstacle: str | None) -> Increment:
 def base_of(here: Place, there: Place, summaries: Sequence[Summary], states: tuple[TableState, ...]) -> Base:
     reaching = reuse.chain(summaries, timeline=there.server.timeline, since=there.lsn - 1, upto=there.lsn)
     summarized_to = max(each.end for each in reaching or ())
-    return Base(server=here.server, lsn=here.lsn, summarized_to=summarized_to, tables=states)
+    return Base(
+        server=here.server,
+        lsn=here.lsn,
+        summarized_to=summarized_to,
+        chunk_bytes=CHUNK_BYTES,
+        tables=states,
+    )
 
 
 def base_manifest(run: StepRun, there: Place) -> Manifest:
@@ -169,9 +176,14 @@ def base_manifest(run: StepRun, there: Place) -> Manifest:
     obstacle = reuse.obstacle(base, there.server)
     if obstacle is not None:
         raise Unbased(obstacle)
-    if base.evidence is None or base.evidence.method != evidence.METHOD:
-        raise Unbased(f"snapshot {base.id} has digests of an earlier release")
+    if base.evidence is None or base.evidence.method != evidence.METHOD or cut(base) != CHUNK_BYTES:
+        raise Unbased(f"snapshot {base.id} is of a release that cuts or digests parts in another way")
     return base
+
+
+def cut(manifest: Manifest) -> int | None:
+    base = manifest.increment.base if manifest.increment is not None else None
+    return None if base is None else base.chunk_bytes
 
 
 def changes_since(  # noqa: PLR0917 - one caller, and each of these is another thing
