@@ -11,21 +11,10 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from api import (
-    audit,
-    databases,
-    events,
-    health,
-    jobs,
-    metrics,
-    openapi,
-    problems,
-    restores,
-    snapshots,
-    upkeep,
-)
+from api import openapi, problems
 from api.context import Context
 from api.limits import ANSWER_WITHIN, READ_WITHIN, Limits
+from api.routes import audit, databases, events, health, jobs, metrics, restores, snapshots, upkeep
 
 THREADS = 16
 """Requests worked on at once; the others wait in order. Each needs one connection to the catalog at a time."""

@@ -16,7 +16,7 @@ import structlog
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api import context, queries
+from api import context, query_parameters
 from api.context import Context
 from api.problems import Forbidden, Unauthenticated
 from shared.domain.access import Actor, Principal, Role
@@ -96,7 +96,7 @@ class Public:
 
     async def __call__(self, request: Request) -> None:
         # In no thread: that all of them wait for something is what whoever asks wants to hear.
-        queries.refuse_unknown(request)
+        query_parameters.refuse_unknown(request)
 
 
 class Needs:
@@ -115,7 +115,7 @@ class Needs:
         principal = principal_of(request, here, address=address)
         caller = Caller(principal=principal, origin=f"api:{address}", here=here)
         caller.refuse_below(self.role)
-        queries.refuse_unknown(request)
+        query_parameters.refuse_unknown(request)
         return caller
 
 

@@ -10,9 +10,10 @@ import yaml
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import document, jobs, openapi
+from api import document, openapi
 from api.app import bare
 from api.permissions import Needs, Public
+from api.routes import jobs
 from shared.domain.access import Role
 from shared.domain.job import JobKind
 

@@ -20,8 +20,8 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from api.path_parameters import JobPath
 from api.permissions import Caller, Reader
-from api.places import JobPath
 from api.shapes import Job
 from api.watching import Subscription
 from shared.domain import envelope

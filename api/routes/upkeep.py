@@ -7,12 +7,12 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from api import accepting, answers, idempotency
-from api.asks import Check, Prune
+from api.bodies import Check, Prune
 from api.idempotency import IdempotencyKey
+from api.path_parameters import DatabasePath
 from api.permissions import Administrator, Operator
-from api.places import DatabasePath
 from api.plans import PrunePlan
-from api.restores import refuse_other_name
+from api.routes.restores import refuse_other_name
 from api.shapes import Accepted
 from shared.domain.job import JobKind
 from shared.errors import Refused

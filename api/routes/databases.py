@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from api import answers
+from api.path_parameters import DatabasePath
 from api.permissions import Reader
-from api.places import DatabasePath
 from api.shapes import Database, Databases
 from shared.operations.health import reports
 

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api import answers, paging
 from api.paging import Before, Limit
+from api.path_parameters import JobPath
 from api.permissions import JOB_ID, Caller, Operator, Reader
-from api.places import JobPath
 from api.shapes import JobDetail, JobLine, JobPage
 from shared.catalog.pages import JobPlace
 from shared.domain.access import Role

@@ -10,11 +10,11 @@ from starlette.concurrency import run_in_threadpool
 
 from api import accepting, answers, idempotency, paging, waiting
 from api.answers import IfMatch
-from api.asks import PlanId, TakeSnapshot, Verify
+from api.bodies import PlanId, TakeSnapshot, Verify
 from api.idempotency import Asked, IdempotencyKey
 from api.paging import Before, Limit
+from api.path_parameters import DatabasePath, SnapshotPath
 from api.permissions import Administrator, Operator, Reader
-from api.places import DatabasePath, SnapshotPath
 from api.plans import DeletionPlan
 from api.problems import Malformed
 from api.shapes import Accepted, Snapshot, SnapshotDetail, SnapshotPage

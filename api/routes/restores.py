@@ -7,10 +7,10 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from api import accepting, answers, idempotency
-from api.asks import PlanRestore, Restore, Undo
+from api.bodies import PlanRestore, Restore, Undo
 from api.idempotency import IdempotencyKey
+from api.path_parameters import DatabasePath, JobPath
 from api.permissions import Caller, Restorer
-from api.places import DatabasePath, JobPath
 from api.plans import RestorePlan
 from api.problems import Malformed
 from api.shapes import Accepted
