@@ -11,7 +11,7 @@ FAULT_SEEDS ?= 1
 BENCH_SIZE ?= medium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large incremental-fuzz bench bench-workers bench-encryption bench-memory bench-cost bench-api docs pictures build lock clean
+.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large incremental-fuzz bench bench-workers bench-encryption bench-memory bench-cost bench-queue bench-api docs pictures build lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-memory: $(SETUP)  ## peak memory of every process, on the sample and on on
 
 bench-api: $(SETUP)  ## 50 clients of the REST API for a minute over 100,000 snapshots (ARGS="--seconds 10")
 	@$(BIN)/python -m benchmarks.api $(ARGS)
+
+bench-queue: $(SETUP)  ## 1,000 tiny databases: snapshots per second, doorbell to claim, what is idle (ARGS="--jobs 50")
+	@$(BIN)/python -m benchmarks.queue $(ARGS)
 
 bench-cost: $(SETUP)  ## what one worker costs at rest and at work, in memory and connections
 	@$(BIN)/python -m benchmarks.cost $(ARGS)

@@ -8,11 +8,11 @@ and one commit, and nobody who holds it ever waits for another lock.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, text
+from sqlalchemy import Connection, RowMapping, select, text
 
 from shared.catalog.ledgers import AuditRow
 from shared.catalog.mapping import table
@@ -39,17 +39,23 @@ class Audit:
         """Have an act recorded if this transaction commits, in the order in which they are added."""
         self._acts.append(act)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._acts)
+
     def write(self) -> None:
         """Put them in their places in the chain. Called by the catalog, as the last thing before the commit."""
         if not self._acts:
             return
         head, at = self._lock()
-        rows = list[dict[str, Any]]()
+        entries = list[Entry]()
         for act in self._acts:
-            entry = audit.chained(act, after=head, at=at)
-            rows.append({name: getattr(entry, name) for name in COLUMNS})
-            head = entry.head
-        self._db.execute(insert(AUDIT), rows)
+            entries.append(audit.chained(act, after=head, at=at))
+            head = entries[-1].head
+        values = {name: [getattr(entry, name) for entry in entries] for name in COLUMNS}
+        values["details"] = [json.dumps(details) for details in values["details"]]
+        self._db.execute(statement("add_acts"), values)
         self._acts.clear()
 
     def _lock(self) -> tuple[Head, datetime]:

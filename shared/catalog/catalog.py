@@ -71,6 +71,7 @@ class Catalog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def transaction(self) -> Generator[Transaction]:
@@ -83,6 +84,19 @@ class Catalog:
             yield tx
             tx.outbox.write()
             tx.audit.write()
+
+    @contextmanager
+    def singly(self) -> Generator[Transaction]:
+        """Every statement is committed by itself: for one alone, or for several looks that need not agree.
+
+        One round trip each, where a transaction of one statement takes three. No event and no act can be written.
+        Raises what `transaction` does.
+        """
+        with translated(), self._alone.connect() as connection:
+            tx = Transaction(connection)
+            yield tx
+            if tx.outbox.is_kept or tx.audit.is_kept:
+                raise RuntimeError("what is told belongs into the transaction that it tells of")
 
     def identity(self) -> tuple[str, int]:
         """(system identifier of its server, oid of its database): what no name or alias can hide."""

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.ledgers import NoticeRow, OutboxRow
@@ -36,6 +36,12 @@ class Due:
 class Notices:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+
+    def is_idle(self) -> bool:
+        """Whether there is nothing to look at, and nothing to give."""
+        unseen = select(OUTBOX.c.id).where(OUTBOX.c.noticed_at.is_(None)).exists()
+        due = select(NOTICE.c.outbox_id).exists()
+        return not self._db.execute(select(or_(unseen, due))).scalar_one()
 
     def share_out(self, hooks: Mapping[str, AbstractSet[str]], *, limit: int) -> int:
         """Note for each hook the events that it wants, of those that nobody looked at yet; how many were looked at.

@@ -47,6 +47,11 @@ class Outbox:
         source, id_ = (None, None) if cause is None else (cause.source, cause.id)
         self._kept.append((database, type_, job_id, json.dumps(dict(data)), source, id_))
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._kept)
+
     def write(self) -> None:
         """Write what was added. Called by the catalog before the commit, and before anything is read here."""
         if not self._kept:
@@ -81,6 +86,12 @@ class Outbox:
         self.write()
         values = {"jobs": list(jobs), "afters": list(jobs.values()), "limit": limit}
         return [told(row) for row in self._db.execute(statement("told_of"), values).mappings()]
+
+    def is_waiting(self) -> bool:
+        """Whether any is not published yet."""
+        self.write()
+        query = select(select(OUTBOX.c.id).where(OUTBOX.c.published_at.is_(None)).exists())
+        return bool(self._db.execute(query).scalar_one())
 
     def waiting(self) -> int:
         """How many are not published yet."""

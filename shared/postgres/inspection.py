@@ -38,6 +38,11 @@ def identity(session: Session) -> Identity:
     return Identity(system_identifier=found["system_identifier"], oid=found["oid"])
 
 
+def size_bytes(session: Session) -> int:
+    """Of the session's own database on disk."""
+    return int(row(session, "select pg_catalog.pg_database_size(pg_catalog.current_database()) as n")["n"])
+
+
 def server_version(session: Session) -> int:
     """As `server_version_num`: 180006 is 18.6."""
     return session.info.server_version

@@ -150,6 +150,7 @@ def test_an_event_that_is_committed_late_is_told_of_too(ours: Catalog, webhook: 
     told = notifier(ours, hook("up", webhook.url))
     with ours.transaction() as slow:
         slow.outbox.add("snapshot.failed", database="orders", job_id=None, data={"why": "slow"})
+        slow.outbox.write()
         happened(ours, "snapshot.failed", database="ledger", why="quick")
         assert told.turn() == 1
     assert told.turn() == 1

@@ -34,7 +34,7 @@ def ring(fleet: Fleet, jobs: Iterable[Job]) -> bool:
 def start_waiting(fleet: Fleet, database: str | None = None) -> bool:
     """Start the oldest waiting job of each database that is free; False when Redis was down."""
     try:
-        with fleet.catalog.transaction() as tx:
+        with fleet.catalog.singly() as tx:
             started = tx.jobs.activate(database)
     except Busy:
         # Another process started one at the same moment, and rings for it.

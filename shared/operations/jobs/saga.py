@@ -87,7 +87,7 @@ class StepRun:
 
     def record(self, **data: Any) -> None:
         """Keep, before the side effect, what undoing it would need. Raises LeaseLost."""
-        with self.fleet.catalog.transaction() as tx:
+        with self.fleet.catalog.singly() as tx:
             if not tx.jobs.record(self.claim, data):
                 raise LeaseLost("superseded")
 
@@ -104,7 +104,7 @@ class StepRun:
 
     def data(self, step: str) -> Mapping[str, Any]:
         """What a step of this job has recorded."""
-        with self.fleet.catalog.transaction() as tx:
+        with self.fleet.catalog.singly() as tx:
             return tx.jobs.step(self.job.id, SAGAS[self.job.kind].steps.index(step) + 1).data
 
     def _is_worth_telling(self) -> bool:

@@ -96,7 +96,7 @@ class Desk:
         self.fleet.database(request.database)
         wanted = self.wanted(request, now=now)
         with self.fleet.catalog.transaction() as tx:
-            tx.schedules.know(self.fleet.databases)
+            tx.schedules.know([request.database])
             if not tx.inbox.receive(request.cause, digest=request.digest, entry=entry):
                 return repeated(request, tx.inbox.known([request.cause])[request.cause], entry=entry)
             return self.grant(tx, request, wanted)
@@ -135,7 +135,8 @@ class Desk:
             "asked_type": refusal.asked_type,
         }
         with self.fleet.catalog.transaction() as tx:
-            tx.schedules.know(self.fleet.databases)
+            if database is not None:
+                tx.schedules.know([database])
             cause: Cause | None = refusal.cause
             if cause is not None and not self.note(tx, cause, refusal):
                 known = tx.inbox.known([cause])[cause]

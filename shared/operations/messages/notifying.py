@@ -38,6 +38,9 @@ class Notifier:
 
         Raises Unreachable while the catalog is away.
         """
+        with self.catalog.singly() as tx:
+            if tx.notices.is_idle():
+                return 0
         with self.catalog.transaction() as tx:
             tx.notices.share_out({hook.name: hook.events for hook in self.hooks}, limit=BATCH)
             dropped = tx.notices.drop_stale()

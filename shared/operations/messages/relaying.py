@@ -43,6 +43,9 @@ class Relay:
 
         Raises Unreachable while catalog or Redis are away.
         """
+        with self.catalog.singly() as tx:
+            if not tx.outbox.is_waiting():  # asked several times a second, and hardly ever so
+                return 0
         with self.catalog.transaction() as tx:
             if not tx.outbox.lead():
                 return 0
@@ -70,6 +73,9 @@ class Relay:
 
         Of one job at most one in PROGRESS_EVERY, whoever calls this how often.
         """
+        with self.catalog.singly() as tx:
+            if not tx.outbox.quiet_jobs(for_=PROGRESS_EVERY):
+                return 0
         with self.catalog.transaction() as tx:
             if not tx.outbox.lead():
                 return 0

@@ -19,14 +19,14 @@ from shared.catalog.catalog import Transaction
 from shared.domain import evidence, reuse
 from shared.domain.increments import Base, Increment, Origin, TableState
 from shared.domain.manifest import Chunk, Manifest, Part, plain
-from shared.domain.parts import PartSpec, Table
+from shared.domain.parts import SPLIT_BYTES, PartSpec, Table
 from shared.domain.proof import Digests
 from shared.domain.reuse import Summary
 from shared.domain.wording import counted
 from shared.errors import Damaged, Permanent
 from shared.operations.jobs.saga import StepRun
 from shared.operations.snapshots.chunking import CHUNK_BYTES
-from shared.postgres import wal_summaries
+from shared.postgres import inspection, wal_summaries
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
 from shared.postgres.wal_summaries import Place, Unsummarized
@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 SWITCHED_OFF = "`incremental` is off"
 OUTLASTED = "a transaction that had written went on for longer than `base_wait`"
+ALL_SMALL = "no table is large enough to be read in parts"
+EMPTY_BYTES = 6 * 1024 * 1024
+"""Less than any release's own catalogs take in a database that holds nothing else."""
 NO_BASE = "there is no earlier snapshot to build on"
 
 
@@ -71,6 +74,9 @@ def begin(run: StepRun, session: Session) -> Start:
     """Note where the log is, and wait for its writers. Before the moment, and outside of any transaction."""
     if not run.database.incremental:
         return Start(obstacle=SWITCHED_OFF)
+    if inspection.size_bytes(session) <= EMPTY_BYTES + SPLIT_BYTES:
+        # Two checkpoints would cost more than all that it holds.
+        return Start(obstacle=ALL_SMALL)
     obstacle = wal_summaries.obstacle(session)
     if obstacle is not None:
         return Start(obstacle=obstacle)

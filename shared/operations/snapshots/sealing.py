@@ -223,7 +223,7 @@ def refuse_other_keys(run: StepRun, copied_for: Sequence[str]) -> None:
 
 def previous_link(run: StepRun) -> Link | None:
     """What the manifest that is about to be written comes after; the same when this is asked again after a crash."""
-    with run.fleet.catalog.transaction() as tx:
+    with run.fleet.catalog.singly() as tx:
         noted = tx.jobs.step(run.job.id, run.job.next_seq).data
         newest = tx.snapshots.newest_sealed(run.job.database)
     if "previous" not in noted:

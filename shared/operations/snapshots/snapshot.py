@@ -70,7 +70,7 @@ class Archive:
 
 
 def copy(run: StepRun) -> Outcome:
-    with run.fleet.catalog.transaction() as tx:
+    with run.fleet.catalog.singly() as tx:
         blocking.refuse_blocked(tx, run.job.database)
     take(run, Taking.asked_for(run.job))
     return Outcome()
@@ -183,8 +183,9 @@ def share_out(
             for number, spec, expected in planned(specs, moment.tables)
         ]
         tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts, done=plan.results)
-    # A new epoch's lead overwrites it with its own: a late hand sees that its lead is gone.
-    run.record(snapshot=moment.exported, epoch=run.job.epoch, keys=list(run.fleet.repository.encryption.keys))
+        # A new epoch's lead overwrites it with its own: a late hand sees that its lead is gone.
+        keys = list(run.fleet.repository.encryption.keys)
+        tx.jobs.record(run.claim, {"snapshot": moment.exported, "epoch": run.job.epoch, "keys": keys})
     failpoints.reach("copy.shared_out")
     if len(specs) > len(plan.taken_over):
         hands.call_hands(run)

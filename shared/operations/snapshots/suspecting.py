@@ -35,7 +35,7 @@ def of(fleet: Fleet, manifest: Manifest) -> Suspicion:
 
     A safeguard is never suspect: it shows a database that somebody is about to give up.
     """
-    with fleet.catalog.transaction() as tx:
+    with fleet.catalog.singly() as tx:
         taken = tx.snapshots.get(manifest.id)
         if taken is None or taken.reason is Reason.SAFEGUARD:
             return Suspicion(snapshot_id=manifest.id)

@@ -41,7 +41,7 @@ def keep(fleet: Fleet, database: str | None = None, *, only: Collection[str] | N
     if fleet.repository.signing.leaves_writing:
         return
     try:
-        with fleet.catalog.transaction() as tx:
+        with fleet.catalog.singly() as tx:
             marks = fleet.repository.marks
             unwritten = tx.standings.unwritten(database, limit=AT_ONCE, marks=marks, only=only)
         chain.keep(fleet, sorted({name for _, name in unwritten}))

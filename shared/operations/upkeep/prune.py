@@ -44,7 +44,7 @@ def request(*, plan_id: str | None = None) -> dict[str, object]:
 def plan(fleet: Fleet, database: str) -> Plan:
     """What retention would keep and let go, and why; changes nothing."""
     configured = fleet.database(database)
-    with fleet.catalog.transaction() as tx:
+    with fleet.catalog.singly() as tx:
         snapshots = tx.snapshots.undeleted(database)
         held = tx.snapshots.held(database)
         now = tx.jobs.now()
@@ -97,7 +97,7 @@ def removable(run: StepRun) -> tuple[Sequence[str], str | None]:
 
     A second run goes on with what the first one was about to remove.
     """
-    asked, begun = run.job.request, run.data("prune").get("remove")
+    asked, begun = run.job.request, run.data("prune").get("remove") if run.resumed else None
     if begun is not None:
         return begun, None
     plan_id = asked.get("plan_id")
@@ -144,13 +144,13 @@ def is_to_sweep(run: StepRun) -> bool:
     """
     if run.resumed or run.job.request.get("after") is None:
         return True
-    with run.fleet.catalog.transaction() as tx:
+    with run.fleet.catalog.singly() as tx:
         return not tx.prunings.swept_within(run.job.database, SWEEP_EVERY)
 
 
 def hidden(fleet: Fleet, database: str) -> Sequence[str]:
     """What is really hidden now: a snapshot that was pinned or held a moment ago is not."""
-    with fleet.catalog.transaction() as tx:
+    with fleet.catalog.singly() as tx:
         return tx.snapshots.being_deleted(database)
 
 
@@ -181,6 +181,8 @@ def delete_dead_chunks(run: StepRun, *, only: Collection[str] | None) -> tuple[i
     died before.
     """
     name = run.job.database
+    if only is not None and not only:
+        return 0, 0
     with run.fenced() as tx:
         dead = iter(tx.chunks.mark_dead(name, grace=CHUNK_GRACE, only=only))
     failpoints.reach("prune.marked")
