@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
-from celery.signals import heartbeat_sent
+from celery.signals import heartbeat_sent, worker_before_create_process
 
 from shared import failpoints, logs
 from shared.domain.ids import new_probe_id
@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     if settings.failpoints is not None:
         failpoints.arm(settings.failpoints)
     memory.give_back_freed()
+    worker_before_create_process.connect(memory.settle)
     control.keep_only_questions()
     # Sent over its connection to Redis, by the loop that takes the messages.
     heartbeat_sent.connect(Heartbeat(settings.heartbeat_file).beat, weak=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+from contextlib import suppress
 
 # From glibc's malloc.h.
 M_MMAP_THRESHOLD = -3
@@ -23,3 +25,16 @@ def give_back_freed() -> None:
         return
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
     mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
+
+
+def settle(**_: object) -> None:
+    """Before the pool forks: give back what only starting took, and look at the rest no more.
+
+    Celery collects garbage before each fork, which went through every module and class again: with the fork
+    a third of a small snapshot's processor time. What is frozen is walked by no collection, in the children
+    either, which so share these pages.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    gc.freeze()

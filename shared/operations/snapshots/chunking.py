@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 
 from shared import failpoints
 from shared.domain.manifest import Chunk
 from shared.operations.fleet import Fleet
+from shared.storage.repository import Sealed
 
-CHUNK_BYTES = 16 * 1024 * 1024
-"""A quarter of what the format allows: raw bytes and their frame stand in memory together."""
+CHUNK_BYTES = 8 * 1024 * 1024
+"""An eighth of what the format allows: raw bytes and two frames stand in memory together."""
 
 ARCHIVE_HEAD_BYTES = 64 * 1024
 """pg_dump writes the time of day into the first bytes: cut apart, the rest of an unchanged archive
@@ -18,33 +22,48 @@ keeps its names and is not stored again."""
 
 
 class ChunkWriter:
-    """Takes bytes as they come; hands in chunks. Memory: one chunk and its frame."""
+    """Takes bytes as they come; hands in chunks. Memory: one chunk and its frame.
+
+    Every chunk is the same buffer: given back and asked for again, its pages would have to be made anew.
+    """
 
     def __init__(self, store: Callable[[bytearray], Chunk], *, first_bytes: int = CHUNK_BYTES) -> None:
         self._store = store
         self._limit = first_bytes
         self._buffer = bytearray()
+        self._filled = 0
         self._chunks: list[Chunk] = []
         self.taken_bytes = 0
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
-        while len(view) >= (room := self._limit - len(self._buffer)):
-            self._buffer += view[:room]
+        while len(view) >= (room := self._limit - self._filled):
+            self._take(view[:room])
             view = view[room:]
             self._cut()
-        self._buffer += view
+        self._take(view)
         self.taken_bytes += len(data)
 
     def close(self) -> tuple[Chunk, ...]:
         """Hand in what is left; all chunks, in order. An empty stream has none."""
-        if self._buffer:
+        if self._filled:
             self._cut()
         return tuple(self._chunks)
 
+    def _take(self, piece: memoryview) -> None:
+        end = self._filled + len(piece)
+        if end > len(self._buffer):
+            del self._buffer[self._filled :]
+            self._buffer += piece
+        else:
+            with memoryview(self._buffer) as buffer:
+                buffer[self._filled : end] = piece
+        self._filled = end
+
     def _cut(self) -> None:
+        del self._buffer[self._filled :]
         self._chunks.append(self._store(self._buffer))
-        self._buffer.clear()
+        self._filled = 0
         self._limit = CHUNK_BYTES
 
 
@@ -61,20 +80,54 @@ class ChunkStore:
 
     def store(self, raw: bytearray) -> Chunk:
         """Make sure the chunk is in storage; touched, so that retention leaves it for a day."""
+        known, sealed = self._seal(raw)
+        if sealed is not None:
+            self._put(sealed)
+        return known
+
+    @contextmanager
+    def ahead(self) -> Generator[Callable[[bytearray], Chunk]]:
+        """The same in a thread, for whoever reads the next chunk meanwhile. Memory: a second frame.
+
+        All are in storage once the context has ended well. What putting one raises is raised for the next, or then;
+        nothing is in hand any more, whatever raised.
+        """
+        in_hand: Future[None] | None = None
+
+        def store(raw: bytearray) -> Chunk:
+            nonlocal in_hand
+            known, sealed = self._seal(raw)
+            if in_hand is not None:
+                in_hand.result()
+                in_hand = None
+            if sealed is not None:
+                # What is logged there belongs to the same job.
+                in_hand = thread.submit(copy_context().run, self._put, sealed)
+            return known
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="put") as thread:
+            yield store
+            if in_hand is not None:
+                in_hand.result()
+
+    def _seal(self, raw: bytearray) -> tuple[Chunk, Sealed | None]:
+        """What a manifest will say of it, and what is to be put, unless it is there."""
         self._check()
         sha256, repository = hashlib.sha256(raw).hexdigest(), self._fleet.repository
         with self._fleet.catalog.transaction() as tx:
             known = tx.chunks.touch(self._database, repository.encryption.name_of(sha256))
         if known is not None:
-            return repository.known(known, sha256=sha256)
+            return repository.known(known, sha256=sha256), None
         sealed = repository.seal(raw, sha256=sha256, level=self._level)
+        return sealed.chunk, sealed
+
+    def _put(self, sealed: Sealed) -> None:
         with self._fleet.catalog.transaction() as tx:
             tx.chunks.intend(self._database, sealed.chunk)
         failpoints.reach("chunk.intended")
         self._check()
-        repository.put_chunk(self._database, sealed)
+        self._fleet.repository.put_chunk(self._database, sealed)
         failpoints.reach("chunk.put")
         with self._fleet.catalog.transaction() as tx:
             tx.chunks.stored(self._database, sealed.chunk.sha256)
         self.new_bytes += sealed.chunk.stored_bytes
-        return sealed.chunk

@@ -271,20 +271,21 @@ def copy_work(fleet: Fleet, database: str, reader: Reader) -> hands.Work:
             level=fleet.database(database).compression_level,
             check=part.check,
         )
-        writer = ChunkWriter(store.store)
+        with store.ahead() as put_ahead:
+            writer = ChunkWriter(put_ahead)
 
-        def write(data: bytes) -> None:
-            failpoints.reach("copy.part_reading")
-            writer.write(data)
-            part.meter.done_bytes = writer.taken_bytes
+            def write(data: bytes) -> None:
+                failpoints.reach("copy.part_reading")
+                writer.write(data)
+                part.meter.done_bytes = writer.taken_bytes
 
-        spec = parse(part.taken.spec, PartSpec)
-        rows = reader.copy(spec, write)
-        chunks = [plain(chunk, Chunk) for chunk in writer.close()]
-        expression = part.taken.spec.get("digest")
-        part.check()
-        # Right after its copy: these pages are in the server's memory now.
-        digest = reader.digest(spec, expression) if expression else None
+            spec = parse(part.taken.spec, PartSpec)
+            rows = reader.copy(spec, write)
+            chunks = [plain(chunk, Chunk) for chunk in writer.close()]
+            expression = part.taken.spec.get("digest")
+            part.check()
+            # Right after its copy: these pages are in the server's memory now.
+            digest = reader.digest(spec, expression) if expression else None
         return {"row_count": rows, "new_bytes": store.new_bytes, "chunks": chunks, "digest": digest}
 
     return work
