@@ -11,10 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, case, delete, func, insert, select, update
 
 from shared.catalog.mapping import table
-from shared.catalog.models import PartRow
+from shared.catalog.models import JobRow, PartRow
 from shared.catalog.statements import statement
 
 PART = table(PartRow)
+JOB = table(JobRow)
 NONE_DONE: Mapping[int, Mapping[str, Any]] = {}
 
 
@@ -82,6 +83,17 @@ class Parts:
         values = {"job_id": job_id, "epoch": epoch, "owner": owner, "ttl": ttl}
         row = self._db.execute(statement("take_part"), values).mappings().one_or_none()
         return TakenPart(**row) if row else None
+
+    def has_waiting(self, job_id: str, *, epoch: int) -> bool:
+        """Whether there are some that nobody has begun, of a job that still runs under this epoch."""
+        query = (
+            select(PART.c.number)
+            .join(JOB, JOB.c.id == PART.c.job_id)
+            .where(PART.c.job_id == job_id, PART.c.epoch == epoch, PART.c.state == "new")
+            .where(JOB.c.epoch == epoch, JOB.c.state == "active")
+            .limit(1)
+        )
+        return self._db.execute(query).one_or_none() is not None
 
     def renew(
         self, job_id: str, *, epoch: int, number: int, owner: str, ttl: timedelta, done_bytes: int

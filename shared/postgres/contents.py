@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -52,14 +52,16 @@ def schemas_first(tools: Tools, *, archive_fd: int) -> tuple[tuple[bytes, ...], 
     return schemas, tuple(entry for entry in entries if not _SCHEMA.match(entry))
 
 
-def listing(tools: Tools, *, archive_fd: int) -> list[bytes]:
-    argv = [str(tools.pg_restore), "--list", f"/proc/self/fd/{archive_fd}"]
+def listing(tools: Tools, *, archive_fd: int, section: str | None = None) -> list[bytes]:
+    chosen = () if section is None else (f"--section={section}",)
+    argv = [str(tools.pg_restore), "--list", *chosen, f"/proc/self/fd/{archive_fd}"]
     return [line for line in output(argv, archive_fd).split(b"\n") if line and not line.startswith(b";")]
 
 
-def read(tools: Tools, *, archive_fd: int) -> Contents:
-    """The list of an archive. Raises as `dump.restore` does for a file that is none."""
-    entries = listing(tools, archive_fd=archive_fd)
+def read(tools: Tools, *, archive_fd: int, without: Collection[int] = ()) -> Contents:
+    """The list of an archive, but for some entries. Raises as `dump.restore` does for a file that is none."""
+    left_out = tuple(b"%d; " % number for number in without)
+    entries = [e for e in listing(tools, archive_fd=archive_fd) if not e.startswith(left_out)]
     views = tuple(entry for entry in entries if _FILLS_VIEW.match(entry))
     triggers = tuple(entry for entry in entries if _EVENT_TRIGGER.match(entry))
     apart = {*views, *triggers}
@@ -77,11 +79,14 @@ def views_to_fill(tools: Tools, contents: Contents, *, archive_fd: int) -> Views
             f"/proc/self/fd/{archive_fd}",
         ]
         script = output(argv, archive_fd, list_fd)
+    names = tuple(match[1] for match in _REFRESH.finditer(script))
+    return ViewsToFill(names=names, encoding=encoding_of(script))
+
+
+def encoding_of(script: bytes) -> str:
+    """The encoding that a script of pg_restore's sets."""
     encoding = _ENCODING.search(script)
-    return ViewsToFill(
-        names=tuple(match[1] for match in _REFRESH.finditer(script)),
-        encoding=encoding[1].decode() if encoding else "UTF8",
-    )
+    return encoding[1].decode() if encoding else "UTF8"
 
 
 @contextmanager

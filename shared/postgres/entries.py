@@ -55,6 +55,11 @@ def read(tools: Tools, *, archive_fd: int) -> tuple[Entry, ...]:
     return tuple(found)
 
 
+def ids(lines: Iterable[bytes]) -> frozenset[int]:
+    """Of entries as they are listed."""
+    return frozenset(int(entry[1]) for line in lines if (entry := _ENTRY.fullmatch(line)))
+
+
 def share(entries: Sequence[Entry], tables: Collection[bytes]) -> Share:
     """Rows, indexes and constraints of tables, each given as `what` spells it.
 

@@ -47,12 +47,9 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> str:
     """
     with session.transaction():
         take_over(session, part.spec.number)
-        marked = session.execute(
-            "insert into snapfleet_load.part values (%s, pg_current_xact_id()) on conflict do nothing",
-            [part.spec.number],
-        )
+        is_new = mark(session, part.spec.number)
         brought_by = brought(session, part.spec.number)
-        if marked.rowcount == 0:
+        if not is_new:
             return brought_by
         # The bytes are in the database's own encoding, as they were read.
         session.execute("select set_config('client_encoding', getdatabaseencoding(), true)")
@@ -72,6 +69,14 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> str:
                     code="rows_differ",
                 )
     return brought_by
+
+
+def mark(session: Session, number: int) -> bool:
+    """Note what this transaction does, to commit with it; False where that was done before."""
+    marked = session.execute(
+        "insert into snapfleet_load.part values (%s, pg_current_xact_id()) on conflict do nothing", [number]
+    )
+    return marked.rowcount == 1
 
 
 def brought(session: Session, number: int) -> str:

@@ -48,6 +48,11 @@ def connected(dsn: Dsn, *, application_name: str) -> Generator[Session]:
         yield session
 
 
+def scan_in_parallel(session: Session) -> None:
+    """As the server is set up to; for whom the order of rows is of no matter."""
+    session.execute("reset max_parallel_workers_per_gather")
+
+
 @contextmanager
 def as_logged_in(session: Session) -> Generator[None]:
     """Ask as the role that has logged in, whatever role it takes on by itself: it sees and ends its own sessions."""

@@ -1,7 +1,8 @@
 """A snapshot built up beside the live database, in a side database of the job's own.
 
-    create ─► load ─► build
-    schema    parts   indexes, constraints, statistics
+    create ─► load ──────────────► build
+    schema    parts, and indexes   all that is left: keys, triggers, views, statistics
+              of their tables
 
 The same for every kind of job that needs one: they name these steps alike, and carry `snapshot_id` in
 their request. Undoing `create` drops whatever is there of it.
@@ -10,7 +11,9 @@ their request. Undoing `create` drops whatever is there of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
 import structlog
@@ -19,7 +22,7 @@ from shared import failpoints
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import Manifest, Part, Properties, parse, plain
 from shared.errors import NotFound
-from shared.operations.databases import source
+from shared.operations.databases import indexing, source
 from shared.operations.databases.archive import spooled
 from shared.operations.fleet import Fleet
 from shared.operations.jobs import hands
@@ -43,8 +46,15 @@ class Chosen:
     tables: frozenset[tuple[str, str]]
 
 
+LARGE_ARCHIVE_BYTES = 8 << 20
+"""From here on its rows are worth several sessions of pg_restore's."""
+
 Choose = Callable[[StepRun, Tools, Dsn, IO[bytes]], Chosen]
 """Asked once the whole schema is in the side database; the same each time it is asked."""
+
+
+Enter = Callable[[], AbstractContextManager[Session]]
+"""One more session in the side database."""
 
 
 def manifest_of(fleet: Fleet, snapshot_id: str) -> Manifest:
@@ -94,19 +104,24 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
         failpoints.reach("side.schema_restored")
         chosen = None if choose is None else choose(run, tools, side_dsn, archive)
         if chosen is None:
-            restore_section(run, tools, side_dsn, archive, "data")
+            several = run.database.parallelism if archive.tell() > LARGE_ARCHIVE_BYTES else 1
+            restore_section(run, tools, side_dsn, archive, "data", jobs=several)
         else:
             with contents.listed(chosen.share.data) as list_fd:
                 restore_section(run, tools, side_dsn, archive, "data", list_fd=list_fd)
         loading.harden(session)
         failpoints.reach("side.data_restored")
-    with run.fenced() as tx:
-        parts = [
-            (part.spec.number, plain(part, Part), sum(c.raw_bytes for c in part.chunks))
+        loaded = [
+            part
             for part in manifest.parts
             if chosen is None or (part.spec.schema, part.spec.table) in chosen.tables
         ]
-        tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=parts)
+        units = [] if chosen is not None else indexing.plan(session, tools, loaded, archive=archive)
+    with run.fenced() as tx:
+        parts = [
+            (part.spec.number, plain(part, Part), sum(c.raw_bytes for c in part.chunks)) for part in loaded
+        ]
+        tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=[*parts, *units])
     return Outcome()
 
 
@@ -142,13 +157,17 @@ def load(run: StepRun) -> Outcome:
     with run.fenced() as tx:
         tx.parts.adopt(run.job.id, epoch=run.job.epoch)
     hands.call_hands(run)
-    with connected(side_dsn(run), application_name=run.name) as session:
-        hands.lead(run, load_work(run.fleet, run.job.database, session))
+    enter = partial(connected, side_dsn(run), application_name=run.name)
+    with enter() as session:
+        hands.lead(run, load_work(run.fleet, run.job.database, session, enter=enter))
     return Outcome()
 
 
-def load_work(fleet: Fleet, database: str, session: Session) -> hands.Work:
+def load_work(fleet: Fleet, database: str, session: Session, *, enter: Enter) -> hands.Work:
     def work(part: PartRun) -> Mapping[str, Any]:
+        if indexing.is_one(part.taken.spec):
+            with enter() as own:
+                return indexing.work(own, part)
         spec = parse(part.taken.spec, Part)
 
         def pieces() -> Iterator[bytes]:
@@ -175,8 +194,9 @@ def help_load(fleet: Fleet, job: Job) -> int:
         log.warning("hand_has_no_identity", job=job.id)
         return 0
     dsn = server_of(fleet, job).for_database(str(steps["create"].data["side"]))
-    with connected(dsn, application_name=f"snapfleet:{job.id[:13]}:{job.epoch}") as session:
-        return hands.help_out(fleet, job, load_work(fleet, job.database, session))
+    enter = partial(connected, dsn, application_name=f"snapfleet:{job.id[:13]}:{job.epoch}")
+    with enter() as session:
+        return hands.help_out(fleet, job, load_work(fleet, job.database, session, enter=enter))
 
 
 def build(run: StepRun, *, choose: Choose | None = None) -> Outcome:
@@ -219,7 +239,7 @@ def restore_the_rest(
     if choose is not None:
         found = Contents(others=choose(run, tools, dsn, archive).share.post_data)
     else:
-        found = contents.read(tools, archive_fd=archive.fileno())
+        found = contents.read(tools, archive_fd=archive.fileno(), without=indexing.built(run))
     with contents.listed(found.others) as list_fd:
         jobs = run.database.parallelism
         restore_section(run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd)

@@ -28,7 +28,7 @@ from shared.operations.jobs.saga import StepRun, new_owner
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.05
 
 
 class Meter:
@@ -78,12 +78,17 @@ def lead(run: StepRun, work: Work) -> None:
 
 
 def help_out(fleet: Fleet, job: Job, work: Work) -> int:
-    """A hand: do parts while there are any; how many were done."""
+    """A hand: do parts while there are any, or will be; how many were done."""
     owner, step = new_owner(fleet), str(job.step)
     done = 0
-    while take_one(fleet, job.id, job.epoch, step=step, owner=owner, work=work, check=lambda: None):
-        done += 1
-    return done
+    while True:
+        if take_one(fleet, job.id, job.epoch, step=step, owner=owner, work=work, check=lambda: None):
+            done += 1
+            continue
+        with fleet.catalog.transaction() as tx:
+            if not tx.parts.has_waiting(job.id, epoch=job.epoch):
+                return done
+        time.sleep(POLL_SECONDS)
 
 
 def take_one(

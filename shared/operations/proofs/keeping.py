@@ -25,7 +25,7 @@ from shared.operations.databases import source, warm
 from shared.operations.jobs.saga import StepRun
 from shared.postgres import databases, offers, seals
 from shared.postgres.dsn import Dsn
-from shared.postgres.session import Session, connected
+from shared.postgres.session import Session, connected, scan_in_parallel
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +39,8 @@ def entered(run: StepRun, dsn: Dsn) -> Generator[Session]:
     """
     if run.job.kind is not JobKind.VERIFY or not warm.is_possible(run.fleet, run.job.database):
         with connected(dsn, application_name=run.name) as session:
+            # Not in a closed one: before its minor releases of 2024 a server keeps its own workers out, too.
+            scan_in_parallel(session)
             yield session
         return
     with source.maintenance(dsn, run.name) as beside:
