@@ -19,7 +19,7 @@ from api.watching import Watch
 from shared import logs
 from shared.broker.app import make_app
 from shared.broker.gauge import CeleryGauge
-from shared.catalog.migration import check_migrated
+from shared.catalog.revision import check_migrated
 from shared.domain.access import Principal, Role
 from shared.domain.ids import new_snapshot_id
 from shared.errors import Misconfigured, SnapfleetError, Unreachable

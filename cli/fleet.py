@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from shared import logs
-from shared.catalog.migration import check_migrated
+from shared.catalog.revision import check_migrated
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
 from shared.settings import Settings

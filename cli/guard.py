@@ -21,7 +21,7 @@ import structlog
 from cli.exits import Usage
 from cli.fleet import make_fleet
 from cli.identity import me
-from shared.catalog.migration import check_migrated
+from shared.catalog.revision import check_migrated
 from shared.domain.ids import new_snapshot_id
 from shared.domain.job import Job
 from shared.domain.proof import Assertion

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from shared.catalog.catalog import MIGRATE_HINT, REBUILD_HINT, Catalog, translated
+from shared.catalog.catalog import Catalog, translated
 from shared.errors import Busy, Misconfigured
 
 # Any constant will do, as long as every release uses the same one.
@@ -48,19 +48,3 @@ def migrate(catalog: Catalog) -> tuple[str | None, str]:
 
 def known_revisions(config: Config) -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-
-
-def check_migrated(catalog: Catalog) -> None:
-    """Misconfigured(`catalog_not_migrated`) unless the catalog is at this release's revision."""
-    with as_file(files("shared.catalog") / "migrations") as scripts, translated():
-        config = Config()
-        config.set_main_option("script_location", str(scripts))
-        head = ScriptDirectory.from_config(config).get_current_head()
-        with catalog.engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-    if current != head:
-        raise Misconfigured(
-            f"the catalog is at revision {current or 'none'}, and this release needs {head}",
-            code="catalog_not_migrated",
-            hint=MIGRATE_HINT + ("" if current else f"; {REBUILD_HINT}"),
-        )

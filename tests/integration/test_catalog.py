@@ -15,7 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from shared.catalog import catalog, ledgers, models  # noqa: F401 - to be declared
 from shared.catalog.catalog import Catalog
 from shared.catalog.mapping import Base
-from shared.catalog.migration import MIGRATION_LOCK, check_migrated, migrate
+from shared.catalog.migration import MIGRATION_LOCK, migrate
+from shared.catalog.revision import HEAD, check_migrated
 from shared.errors import Busy, Misconfigured, Refused, SnapfleetError, Unreachable
 from shared.postgres.dsn import Dsn
 
@@ -91,7 +92,7 @@ def test_to_migrate_twice_changes_nothing(empty: Catalog) -> None:
     with pytest.raises(Misconfigured, match="none"):
         check_migrated(empty)
     before, head = migrate(empty)
-    assert before is None
+    assert (before, head) == (None, HEAD)
     assert migrate(empty) == (head, head)
     check_migrated(empty)
 

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 
 from shared.broker.gauge import Gauge
 from shared.catalog import facts as catalog_facts
-from shared.catalog.migration import check_migrated
+from shared.catalog.revision import check_migrated
 from shared.domain.ids import new_probe_id
 from shared.domain.wording import counted
 from shared.errors import Misconfigured, Refused

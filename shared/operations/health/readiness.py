@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from shared.catalog.canaries import Sign
 from shared.catalog.catalog import Transaction
-from shared.catalog.migration import check_migrated
+from shared.catalog.revision import check_migrated
 from shared.domain import freshness
 from shared.domain.freshness import Deadline
 from shared.domain.snapshot import Snapshot

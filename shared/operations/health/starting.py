@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from shared.catalog.migration import check_migrated
+from shared.catalog.revision import check_migrated
 from shared.errors import Unreachable
 from shared.operations.fleet import Fleet
 from shared.operations.health import clock
