@@ -37,6 +37,7 @@ class SnapshotMeasures:
     raw_bytes: int | None
     stored_bytes: int | None
     new_bytes: int | None
+    unread_bytes: int | None
     row_count: int | None
     duration_seconds: float | None
 
@@ -134,6 +135,7 @@ class Measures:
                 raw_bytes=row.raw_bytes,
                 stored_bytes=row.stored_bytes,
                 new_bytes=row.new_bytes,
+                unread_bytes=row.unread_bytes,
                 row_count=row.row_count,
                 duration_seconds=row.duration_seconds,
             )

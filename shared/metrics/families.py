@@ -71,6 +71,7 @@ def of_snapshots(name: str, database: DatabaseState) -> Iterator[Sample]:
     yield from sample("snapshot_raw_bytes", newest.raw_bytes, name)
     yield from sample("snapshot_stored_bytes", newest.stored_bytes, name)
     yield from sample("snapshot_new_bytes", newest.new_bytes, name)
+    yield from sample("snapshot_unread_bytes", newest.unread_bytes, name)
     yield from sample("snapshot_rows", newest.row_count, name)
     yield from sample("snapshot_duration_seconds", newest.duration_seconds, name)
     yield from sample("snapshot_dedup_ratio", saved(newest.new_bytes, newest.stored_bytes), name)

@@ -114,6 +114,11 @@ METRICS: tuple[Metric, ...] = (
         "snapshot_stored_bytes", "Of the newest sealed snapshot: its chunks as they are stored.", "database"
     ),
     state("snapshot_new_bytes", "Of the newest sealed snapshot: what was not stored before.", "database"),
+    state(
+        "snapshot_unread_bytes",
+        "Of the newest sealed snapshot: what was taken over from an earlier one unread, uncompressed.",
+        "database",
+    ),
     state("snapshot_rows", "Of the newest sealed snapshot: rows.", "database"),
     state(
         "snapshot_duration_seconds", "Of the newest sealed snapshot: how long copying it took.", "database"

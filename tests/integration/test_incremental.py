@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from cli import records
+from cli import snapshots as cli
 from embedded.postgres import Postgres
 from shared.domain.increments import Origin
 from shared.domain.job import JobState
@@ -75,10 +77,45 @@ def test_an_unchanged_table_is_not_read(database: Maker, postgres: Postgres, inl
         {Origin.UNREAD: PARTS},
     ]
     assert second.parts == third.parts == first.parts
+    shown, *_ = (records.snapshot(each) for each in fleet.snapshots() if each.id == second.id)
+    raw_bytes = sum(chunk.raw_bytes for part in second.parts for chunk in part.chunks)
+    assert shown["how_read"]["unread"] == {"parts": PARTS, "raw_bytes": raw_bytes}
+    assert (shown["how_read"]["known"]["parts"], shown["how_read"]["new"]["parts"]) == (0, 0)
     assert second.increment is not None
     assert (second.increment.built_on, second.increment.reason) == (first.id, None)
     assert second.tables == first.tables
     assert {(t.name, t.row_count) for t in second.tables} == {("t", PARTS * PAGES)}
+
+
+def test_people_are_told_what_was_read_and_why(database: Maker, postgres: Postgres, inline: Inline) -> None:
+    url = database(postgres)
+    run(url, TABLE)
+    fleet = inline(url, part_bytes=PAGES * 8192)
+    sealed(fleet)
+    told = cli.how_read(fleet.snapshots()[0].how_read)
+    assert told["parts"] == f"{PARTS} parts (10 MB) read and stored anew"
+    assert told["read whole"] == "the role may not ask for a checkpoint"
+    assert told["not built on"] is None
+
+
+def test_a_server_of_17_need_not_be_read_either(
+    database: Maker, postgres17: Postgres, inline: Inline
+) -> None:
+    _, fleet = ready(postgres17, database, inline)
+    first, second = sealed(fleet), sealed(fleet)
+    assert origins(second) == {Origin.UNREAD: PARTS}
+    assert first.parts == second.parts
+
+
+def test_a_server_without_summaries_is_read(database: Maker, postgres15: Postgres, inline: Inline) -> None:
+    url = database(postgres15)
+    run(url, TABLE)
+    fleet = inline(url, part_bytes=PAGES * 8192)
+    first, second = sealed(fleet), sealed(fleet)
+    assert origins(second) == {Origin.KNOWN: PARTS}
+    assert first.parts == second.parts
+    assert second.increment is not None
+    assert second.increment.reason == "PostgreSQL 15 keeps no summaries of its log"
 
 
 def test_of_a_table_with_one_changed_corner_one_part_is_read(

@@ -129,6 +129,7 @@ def test_a_snapshot_and_its_proof_are_seen_as_they_come(proving: InlineFleet) ->
     assert (seen("restore_estimated_seconds", NAME) or 0) > 0
     assert seen("snapshot_raw_bytes", NAME) == snapshot.raw_bytes
     assert seen("snapshot_new_bytes", NAME) == snapshot.new_bytes == seen("repository_stored_bytes", NAME)
+    assert seen("snapshot_unread_bytes", NAME) == 0
     assert seen("snapshot_dedup_ratio", NAME) == 0
     assert seen("jobs_ended", "snapshot", "succeeded") == 1
     assert seen("jobs_failed_in_a_row", NAME, "verify") == 0

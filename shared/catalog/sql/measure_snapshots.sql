@@ -7,6 +7,7 @@ select named.name as database,
        newest.raw_bytes,
        newest.stored_bytes,
        newest.new_bytes,
+       cast(newest.how_read -> 'unread' ->> 'raw_bytes' as bigint) as unread_bytes,
        newest.row_count,
        newest.duration_seconds
   from unnest(cast(:names as text[])) as named(name)
