@@ -67,6 +67,7 @@ class Load:
     jobs: int = 200
     doorbells: int = 100
     idle_seconds: float = 60.0
+    """0: rest is not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +105,11 @@ def measure(site: Site, load: Load) -> Figures:
         seconds = time.monotonic() - began
         spent = less(cpu_of(processes), used)
         per_job = less(counted(site), counts) | {f"{name}_cpu_ms": 1000 * s for name, s in spent.items()}
-        with running.others() as others:
-            idle = at_rest(processes | others, load.idle_seconds, exporter=running.exporter_port)
+        idle = dict[str, float]()
+        if load.idle_seconds:
+            with running.others() as others:
+                idle = at_rest(processes | others, load.idle_seconds, exporter=running.exporter_port)
+            idle["a worker"] = idle["worker"] / cores
         ticks = ticked(site, running.fleet)
     return Figures(
         tiny_snapshots_per_second=load.jobs / seconds,
@@ -113,7 +117,7 @@ def measure(site: Site, load: Load) -> Figures:
         doorbell_to_claim_p50_ms=1000 * waits[len(waits) // 2],
         doorbell_to_claim_p99_ms=1000 * waits[min(len(waits) - 1, int(len(waits) * 0.99))],
         per_job={name: count / load.jobs for name, count in per_job.items()},
-        idle_cores=idle | {"a worker": idle["worker"] / cores},
+        idle_cores=idle,
         ticks=ticks,
     )
 

@@ -73,7 +73,7 @@ class Parts:
             "works": data.measure,
             "warm": lambda share: warm.measure(site, self._record, share, rows=rows),
             "workers": lambda share: together.measure(site, self._size, self._record, share),
-            "queue": lambda share: crowd.measure(site, self._size, self._record, share),
+            "queue": lambda _: crowd.measure(site, self._size, self._record),
             "growth": lambda share: growth.measure(site, self._size, self._record, share),
         }
         for part in parts:
@@ -106,7 +106,9 @@ class Parts:
             *works.addresses(size),
             *together.addresses(size),
             *growth.addresses(size),
-            *crowd.addresses(size),
+            *crowd.addresses(),
             warm.ADDRESS,
         ]
-        return Site(self._folder / str(major), major=major, bin_dir=bins()[major], addresses=addresses)
+        return Site(
+            self._folder / str(major), major=major, bin_dir=bins()[major], addresses=dict.fromkeys(addresses)
+        )

@@ -26,10 +26,10 @@ class Size:
     workers_rows: int
     """Of the table that one and two workers share."""
     tiny_databases: int
-    names_of_each: int
-    """Under which the fleet knows each of them: making a database takes a server longer than a snapshot of it."""
+    tiny_jobs: int
     doorbells: int
     idle_seconds: float
+    """0: rest is not measured."""
     growth_rows: tuple[int, ...]
     """At some 145 bytes, for here there are no keys."""
     growth_tables: tuple[int, ...]
@@ -37,18 +37,19 @@ class Size:
 
 SIZES = {
     "tiny": Size(
-        minutes=5,
+        minutes=30,
         rows=90_000,
         older_rows=90_000,
         rounds=1,
         hands=(2,),
         changes=("scattered",),
+        rivals_next=(),
         small_tables=4,
         workers_rows=50_000,
-        tiny_databases=2,
-        names_of_each=1,
+        tiny_databases=20,
+        tiny_jobs=4,
         doorbells=2,
-        idle_seconds=1,
+        idle_seconds=0,
         growth_rows=(),
         growth_tables=(1,),
     ),
@@ -60,8 +61,8 @@ SIZES = {
         hands=(1, 2, 4),
         small_tables=200,
         workers_rows=400_000,
-        tiny_databases=10,
-        names_of_each=6,
+        tiny_databases=100,
+        tiny_jobs=60,
         doorbells=20,
         idle_seconds=5,
         growth_rows=(200_000, 400_000, 800_000),
@@ -75,8 +76,8 @@ SIZES = {
         hands=(1, 2, 4),
         small_tables=200,
         workers_rows=3_000_000,
-        tiny_databases=100,
-        names_of_each=10,
+        tiny_databases=1_000,
+        tiny_jobs=400,
         doorbells=60,
         idle_seconds=20,
         growth_rows=(3_400_000, 6_800_000, 13_700_000, 27_400_000),
@@ -91,8 +92,8 @@ SIZES = {
         rivals_next=(DUMP, DUMP_ZSTD, DUMP_FOLDER),
         small_tables=200,
         workers_rows=6_000_000,
-        tiny_databases=500,
-        names_of_each=2,
+        tiny_databases=1_000,
+        tiny_jobs=1_000,
         doorbells=200,
         idle_seconds=60,
         growth_rows=(3_400_000, 6_800_000, 13_700_000, 27_400_000),
