@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from api.plans import RestorePlan
-from cli import plans, records
+from cli import plans, records, watching
 from embedded.postgres import Postgres
 from shared.catalog.warm import WarmCopy
 from shared.domain.job import Job, JobKind, JobState
@@ -22,6 +22,7 @@ from shared.domain.proof import Assertion, Digests
 from shared.errors import Transient
 from shared.operations.databases import preview, warm
 from shared.operations.databases.preview import Intent
+from shared.operations.health import reports
 from shared.operations.jobs import requests
 from shared.operations.jobs.saga import StepRun
 from shared.operations.proofs import verify
@@ -125,6 +126,9 @@ def test_the_newest_snapshot_is_swapped_in_without_being_loaded(
     restored = succeeded(fleet.restore(safeguard=True))
     assert restored.result["warm"] is True
     assert restored.result["proven_by"] == proof.id
+    assert watching.success(reports.job(fleet.fleet, restored.id))[1].endswith(
+        "when its warm copy was proven"
+    )
     assert (restored.result["tables"], restored.result["row_count"]) == (3, 3002)
     assert_same(fingerprint(postgres, name), before)
     assert fleet_oid(url, name) == copy.oid
