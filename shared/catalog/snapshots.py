@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -329,9 +330,14 @@ def one_of(snapshot_ids: Collection[str]) -> ColumnElement[bool]:
     return SNAPSHOT.c.id == any_(literal(list(snapshot_ids), ARRAY(Text)))
 
 
-def contents(manifest: Manifest) -> dict[str, Any]:
-    """The columns of a sealed snapshot that repeat what its manifest says."""
+def contents(manifest: Manifest, *, is_ours: bool = True) -> dict[str, Any]:
+    """The columns of a sealed snapshot that repeat what its manifest says.
+
+    Nothing is built on one that this catalog has not seen sealed: it may have been found wrong since.
+    """
     how_read = reuse.how_read(manifest)
+    if how_read is not None and not is_ours:
+        how_read = replace(how_read, is_base=False)
     return {
         "taken_at": manifest.taken_at,
         "server_version": manifest.source.server_version,

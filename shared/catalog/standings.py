@@ -121,7 +121,7 @@ class Standings:
                 suspicions=list(standing.suspicions),
                 accepted_at=standing.accepted_at,
                 kept_until=standing.kept_until,
-                **contents(manifest),
+                **contents(manifest, is_ours=False),
             )
         )
         used = [{"snapshot_id": manifest.id, "database": name, "sha256": c} for c in manifest.distinct_chunks]

@@ -325,6 +325,15 @@ def test_a_part_whose_chunk_is_lost_is_read_and_stored_again(made: tuple[str, In
     assert again.parts == base.parts
 
 
+def test_a_part_whose_object_is_gone_is_read_and_stored_again(made: tuple[str, InlineFleet]) -> None:
+    _, fleet = made
+    base = sealed(fleet)
+    fleet.fleet.repository.delete_chunk(NAME, base.parts[1].chunks[0].sha256)
+    again = sealed(fleet)
+    assert [part.origin for part in again.parts][1] is Origin.NEW
+    assert again.parts == base.parts
+
+
 def test_what_cannot_be_opened_or_was_refuted_is_built_on_by_nothing(made: tuple[str, InlineFleet]) -> None:
     _, fleet = made
     base = sealed(fleet)
