@@ -93,10 +93,14 @@ class Host:
 
     def close(self) -> None:
         self._opened.close()
+        # Redis last: who waits for it does not hear that it should end.
+        redis = self.children.pop("redis", None)
         for child in self.children.values():
             child.ask()
         for child in self.children.values():
             child.stop()
+        if redis is not None:
+            redis.stop()
         self.seaweed.stop()
         self.postgres.stop()
 
