@@ -31,7 +31,7 @@ from sqlalchemy import text
 from benchmarks.cost import members
 from benchmarks.fleet import composed, facts, wait_until_ready
 from benchmarks.speed.ours import Ours
-from benchmarks.speed.site import Named, Site, bins
+from benchmarks.speed.site import ADDRESSES, Named, Site, bins
 from embedded import ports
 from embedded.process import Child, clean_environment
 from shared import logs
@@ -42,8 +42,6 @@ from shared.operations.fleet import Fleet
 from shared.operations.upkeep import schedule
 
 PLACES = 20
-ADDRESSES = tuple(f"127.0.1.{number}" for number in range(1, 51))
-"""By each of them every place is another one, as far as anybody can tell: with a lock, a lane and chunks of its own."""
 SCRAPE_EVERY = 15.0
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -13,10 +13,6 @@ FLEET = ("worker", "beat", "bus", "api", "exporter")
 """What is ours of what idles."""
 
 
-def addresses() -> list[str]:
-    return [*queue.ADDRESSES]
-
-
 def measure(site: Site, size: Size, record: Record) -> None:
     load = queue.Load(
         databases=size.tiny_databases,

@@ -11,7 +11,7 @@ from benchmarks.speed.budget import Share
 from benchmarks.speed.measure import Grown
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.record import Record
-from benchmarks.speed.site import Named, Site
+from benchmarks.speed.site import ADDRESSES, Named, Site
 from benchmarks.speed.sizes import Size
 
 TABLES_PER_COMMIT = 500
@@ -20,14 +20,6 @@ SECONDS_TO_A_TABLE = 0.005
 GROWN = "grown"
 LONGER = 2.0
 """How much longer than the step before a step takes: each has about twice as much."""
-
-
-def addresses(size: Size) -> list[str]:
-    return [address(number) for number in range(1, len(size.growth_rows) + 1)]
-
-
-def address(number: int) -> str:
-    return f"127.2.0.{number}"
 
 
 def measure(site: Site, size: Size, record: Record, share: Share) -> None:
@@ -48,7 +40,7 @@ def by_size(site: Site, size: Size, record: Record, share: Share) -> None:
         began = share.clock()
         data.add_rows(site.url(GROWN), first=before + 1, last=rows)
         data.tidy(site.url(GROWN))
-        url = site.url(GROWN, address=address(number))
+        url = site.url(GROWN, address=ADDRESSES[number])
         record.add_grown(snapshotted(site, GROWN, url=url, name=f"grown-{number}"))
         took = share.clock() - began
     site.drop(GROWN)

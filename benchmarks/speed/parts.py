@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import crowd, growth, together, warm, works
+from benchmarks.speed import crowd, growth, together, warm
 from benchmarks.speed.budget import Budget, Share
 from benchmarks.speed.record import Record
-from benchmarks.speed.site import BENCH, Site, bins
+from benchmarks.speed.site import ADDRESSES, BENCH, Site, bins
 from benchmarks.speed.sizes import Size
 from benchmarks.speed.works import Works
 
@@ -46,11 +46,9 @@ class Parts:
         wanted = [part for part in PARTS if part in only and (part != "older" or others)]
         self._weight_left = sum(WEIGHTS[part] for part in wanted)
         for major in others if "older" in wanted else ():
-            with self._site(major) as site:
-                self._on(site, ["older"], rows=self._size.older_rows)
+            self._at(major, ["older"], rows=self._size.older_rows)
         if rest := [part for part in wanted if part != "older"]:
-            with self._site(newest) as site:
-                self._on(site, rest, rows=self._size.rows)
+            self._at(newest, rest, rows=self._size.rows)
 
     def why_not_whole(self, *, whole: bool) -> str | None:
         said = []
@@ -61,6 +59,14 @@ class Parts:
         if self.failed:
             said.append(f"did not come to their end: {', '.join(self.failed)}")
         return "; ".join(said) + "." if said else None
+
+    def _at(self, major: int, parts: Sequence[str], *, rows: int) -> None:
+        site = Site(self._folder / str(major), major=major, bin_dir=bins()[major], addresses=ADDRESSES)
+        try:
+            with site:
+                self._on(site, parts, rows=rows)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - the parts on the other server are still to be had
+            self._failed(f"PostgreSQL {major}", exc)
 
     def _on(self, site: Site, parts: Sequence[str], *, rows: int) -> None:
         os.environ.update(site.seaweed.environment)  # noqa: TID251 - the S3 client finds its keys there
@@ -90,25 +96,14 @@ class Parts:
         try:
             act(share)
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever it was, the other parts are still to be had
-            self.failed.append(name)
-            what = " ".join(f"{name} did not come to its end: {type(exc).__name__}: {exc}".split())
-            self._record.note(what)
+            self._failed(name, exc)
+
+    def _failed(self, name: str, exc: BaseException) -> None:
+        self.failed.append(name)
+        self._record.note(" ".join(f"{name} did not come to its end: {type(exc).__name__}: {exc}".split()))
 
     def share(self, part: str) -> Share:
         """Of the part that comes next."""
         share = self._budget.share(WEIGHTS[part] / self._weight_left)
         self._weight_left -= WEIGHTS[part]
         return share
-
-    def _site(self, major: int) -> Site:
-        size = self._size
-        addresses = [
-            *works.addresses(size),
-            *together.addresses(size),
-            *growth.addresses(size),
-            *crowd.addresses(),
-            warm.ADDRESS,
-        ]
-        return Site(
-            self._folder / str(major), major=major, bin_dir=bins()[major], addresses=dict.fromkeys(addresses)
-        )

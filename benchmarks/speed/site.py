@@ -43,6 +43,10 @@ SUMMARIES = {"summarize_wal": "on"}
 """From PostgreSQL 17 on, which knows it."""
 SUMMARIES_SINCE = 17
 
+ADDRESSES = tuple(f"127.0.1.{number}" for number in range(1, 51))
+"""By each of them a database is another one, as far as anybody can tell: with a name, a lock and chunks of its own. A server
+listens on 64 at most.
+"""
 BENCH, OWNER = "bench", "bench_owner"
 NEVER_VERIFIED = 'verify = "never"'
 

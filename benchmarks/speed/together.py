@@ -7,7 +7,7 @@ from benchmarks.speed.budget import Share
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.pinning import pinned
 from benchmarks.speed.record import Record
-from benchmarks.speed.site import Named, Site
+from benchmarks.speed.site import ADDRESSES, Named, Site
 from benchmarks.speed.sizes import Size
 
 SHARED = "shared"
@@ -17,14 +17,6 @@ COUNTS = (1, 2)
 
 def way(workers: int) -> str:
     return f"snapfleet, {workers} worker{'s' if workers > 1 else ''}, a core each"
-
-
-def address(number: int, workers: int) -> str:
-    return f"127.3.{number}.{workers}"
-
-
-def addresses(size: Size) -> list[str]:
-    return [address(number, workers) for number in range(1, size.rounds + 1) for workers in COUNTS]
 
 
 def measure(site: Site, size: Size, record: Record, share: Share) -> None:
@@ -47,7 +39,7 @@ def measure(site: Site, size: Size, record: Record, share: Share) -> None:
 def one(site: Site, record: Record, *, number: int, workers: int) -> None:
     named = Named(
         name=f"w{workers}-r{number}",
-        url=site.url(SHARED, address=address(number, workers)),
+        url=site.url(SHARED, address=ADDRESSES[2 * number + workers]),
         parallelism=workers,
     )
     with (

@@ -9,10 +9,10 @@ from benchmarks.speed.budget import Share
 from benchmarks.speed.measure import Cost
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.record import Record
-from benchmarks.speed.site import Named, Site
+from benchmarks.speed.site import ADDRESSES, Named, Site
 from shared.domain.job import Job
 
-NAME, ADDRESS = "warm", "127.4.0.1"
+NAME = "warm"
 WORK = "warm restore"
 SAFE, BARE = "snapfleet, with its safety snapshot", "snapfleet, without a safety snapshot"
 HANDS = 2
@@ -23,7 +23,7 @@ def measure(site: Site, record: Record, share: Share, *, rows: int) -> None:
     """Each time: a snapshot, its proof, which leaves the copy, a change, and then the restore that is timed."""
     named = Named(
         name=NAME,
-        url=site.url(address=ADDRESS),
+        url=site.url(address=ADDRESSES[0]),
         parallelism=HANDS,
         more='verify = "always"\nwarm = true',
     )

@@ -29,7 +29,7 @@ from benchmarks.speed.opponents import (
 )
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.record import Record
-from benchmarks.speed.site import BENCH, Named, Site
+from benchmarks.speed.site import ADDRESSES, BENCH, Named, Site
 from benchmarks.speed.sizes import Size
 from shared.errors import SnapfleetError
 
@@ -48,11 +48,7 @@ def hands(count: int) -> str:
 
 def place(round_: int, count: int) -> tuple[str, str]:
     """Name and address under which the fleet knows the database in this round: under a new name nothing is known."""
-    return f"h{count}-r{round_}", f"127.0.{round_}.{count}"
-
-
-def addresses(size: Size) -> list[str]:
-    return [place(r, h)[1] for r in range(1, size.rounds + 1) for h in size.hands]
+    return f"h{count}-r{round_}", ADDRESSES[8 * round_ + count]
 
 
 class Works:
