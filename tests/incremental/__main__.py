@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for major in majors:
         with (
             tempfile.TemporaryDirectory(prefix="snapfleet-incremental-") as folder,
-            world_on(major, Path(folder), log=print if options.verbose else lambda _line: None) as world,
+            world_on(major, Path(folder), log=print if options.verbose else said_nothing) as world,
         ):
             print(f"PostgreSQL {major}", flush=True)
             fuzz(world, steps=options.steps // len(majors), seed=options.seed)
@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{figures.snapshots} snapshots of {figures.ranges} ranges, {figures.bases} of them bases")
     print(figures)
     return int(bool(faults))
+
+
+def said_nothing(_line: str) -> None:
+    """Say nothing."""
 
 
 def fuzz(world: World, *, steps: int, seed: int) -> None:

@@ -13,7 +13,7 @@ from tests.incremental.world import Step, World
 
 DICE = st.integers(0, 2**32 - 1)
 STORY_STEPS = 50
-SELDOM = 2
+SELDOM = 4
 """What has much read again is done once in so many times that it comes up; a row is changed instead."""
 FORGOTTEN = 100
 """The same of what has everything read again."""

@@ -17,14 +17,24 @@ MAJORS: Mapping[str, Callable[[], Path]] = {
 """By the defaults of their initdb 17 has no checksums on its pages, and 18 has."""
 
 
+OFTEN = (40, 160)
+
+
 @contextmanager
-def world_on(major: str, folder: Path, *, log: Callable[[str], None]) -> Generator[World]:
+def world_on(
+    major: str,
+    folder: Path,
+    *,
+    between: tuple[int, int] = OFTEN,
+    wholly: bool = True,
+    log: Callable[[str], None] = lambda _line: None,
+) -> Generator[World]:
     points = folder / "points"
     points.mkdir()
     server = Postgres(folder / "server", bin_dir=MAJORS[major](), settings=SERVER)
     server.start()
     try:
-        world = World(server, points, log=log)
+        world = World(server, points, between=between, wholly=wholly, log=log)
         try:
             yield world
         finally:

@@ -16,8 +16,8 @@ NARROW = ("rows", "typed", "metrics", "loose", "twin")
 
 
 def ids(dice: Random, most: int = MANY) -> str:
-    """Mostly in the first quarter of a table: there must be ranges in which nothing happens."""
-    first = dice.randint(1, dice.choice((most // 4, most // 4, most // 4, most)))
+    """Mostly in the first eighth of a table: there must be ranges in which nothing happens."""
+    first = dice.randint(1, dice.choice((most // 8, most // 8, most // 8, most)))
     return f"id between {first} and {first + dice.choice((0, 1, 5, 40))}"
 
 

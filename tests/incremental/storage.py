@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
 
 from shared.errors import NotFound
 from shared.storage.base import Stat
@@ -30,3 +32,7 @@ class ForgetfulStorage(MemoryStorage):
         if key not in self._chunks:
             raise NotFound(f"{key} is not in memory", code="object_missing")
         return self._chunks[key]
+
+    def list(self, prefix: str) -> Iterator[Stat]:
+        chunks = (replace(stat, sha256=None) for key, stat in self._chunks.items() if key.startswith(prefix))
+        yield from sorted((*super().list(prefix), *chunks), key=lambda stat: stat.key)

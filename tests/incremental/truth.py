@@ -31,16 +31,16 @@ class Content:
 class Truth:
     """The moment of a snapshot, for as long as it takes to look at it."""
 
-    def __init__(self, dsn: Dsn, session: Session, exported: str) -> None:
-        self._dsn, self._session, self._exported = dsn, session, exported
+    def __init__(self, dsn: Dsn, session: Session, *, exported: str, again: str) -> None:
+        self.exported = exported
+        self._dsn, self._exported_again = dsn, again
         self._tables = inspection.tables(session)
         self._expressions = digests.expressions(session, method=METHOD)
 
-    def wrong(self, manifest: Manifest) -> list[Part]:
-        """The parts of this manifest that are not what is read."""
-        exported = self._exported
-        with copying.reading(self._dsn, snapshot=exported, application_name=NAME) as reader:
-            return [part for part in manifest.parts if self._read(reader, part) != told(part)]
+    def wrong(self, parts: Sequence[Part]) -> list[Part]:
+        """Those that are not what is read."""
+        with copying.reading(self._dsn, snapshot=self._exported_again, application_name=NAME) as reader:
+            return [part for part in parts if self._read(reader, part) != told(part)]
 
     def _read(self, reader: copying.Reader, part: Part) -> Content:
         writer = ChunkWriter(named)
@@ -93,4 +93,4 @@ def held(dsn: Dsn, exported: str) -> Generator[Truth]:
         session.execute("begin isolation level repeatable read, read only")
         session.execute(f"set transaction snapshot '{exported}'".encode())
         [row] = session.execute("select pg_export_snapshot() as name")
-        yield Truth(dsn, session, str(row["name"]))
+        yield Truth(dsn, session, exported=exported, again=str(row["name"]))

@@ -39,8 +39,6 @@ RIGHTS = (
 )
 LOOK_SECONDS = 0.002
 MOST_OPEN = 5
-BETWEEN = (40, 160)
-"""Steps from one snapshot to the next, at least and at most."""
 
 
 @dataclass(slots=True)
@@ -62,12 +60,25 @@ class Figures:
 
 
 class World:
-    """`faults` says in words what was found wrong."""
+    """`faults` says in words what was found wrong.
 
-    def __init__(self, server: Postgres, folder: Path, *, log: Callable[[str], None]) -> None:
+    So many steps, at least and at most, lie `between` two snapshots. With `wholly` the parts that a snapshot has
+    read are read once more too, and not only those that it has not.
+    """
+
+    def __init__(
+        self,
+        server: Postgres,
+        folder: Path,
+        *,
+        between: tuple[int, int],
+        wholly: bool,
+        log: Callable[[str], None],
+    ) -> None:
         self.server = server
         self.figures = Figures()
         self.faults: list[str] = []
+        self._between, self._wholly = between, wholly
         self._log = log
         self._names = 0
         self._until_snapshot = 1
@@ -102,7 +113,7 @@ class World:
         self.figures.steps += 1
         self._until_snapshot -= 1
         if self._until_snapshot <= 0:
-            self._until_snapshot = dice.randint(*BETWEEN)
+            self._until_snapshot = dice.randint(*self._between)
             self.snapshot(dice)
 
     # What may happen
@@ -122,7 +133,7 @@ class World:
         if not self.talks.open:
             return
         talk = dice.choice(self.talks.open)
-        if dice.random() < 1 / 12:
+        if dice.random() < 1 / 30:
             kind = dice.choice(("truncate", "column anew", "rename label", "swap"))
             talk.is_heavy = True
             self.talks.go_on(talk, kind, DEFINITIONS[kind](dice))
@@ -176,7 +187,19 @@ class World:
         with self._around(dice, early, prepared) as entered:
             job = self.inline.snapshot()
             assert job.state is JobState.SUCCEEDED, job.error
-            self._compare(self.inline.manifest(job), entered[0])
+            [true] = entered
+            assert true.exported == self.inline.step_data(job, "copy")["snapshot"], "it was taken twice"
+            self._compare(self.inline.manifest(job), true)
+        if dice.random() < 1 / 2:
+            self._spring(dice)
+
+    def _spring(self, dice: Random) -> None:
+        """Who was there before the snapshot ends after it, and the next one comes before anything hides that."""
+        for talk in list(self.talks.open):
+            self.talks.end(talk, "commit")
+        for name in list(self.talks.prepared):
+            self.talks.end_prepared(name, "commit")
+        self._until_snapshot = dice.randint(1, 5)
 
     def _digest(self, choice: Digests) -> None:
         """From now on a part comes with a digest, or without one."""
@@ -195,16 +218,18 @@ class World:
         figures = self.figures
         figures.snapshots += 1
         figures.ranges += len(manifest.parts)
-        unread = sum(part.origin is Origin.UNREAD for part in manifest.parts)
+        unread = [part for part in manifest.parts if part.origin is Origin.UNREAD]
         told = manifest.increment
         assert told is not None
-        figures.reused += unread
+        figures.reused += len(unread)
         figures.bases += told.base is not None
-        wrong = true.wrong(manifest)
+        wrong = true.wrong(manifest.parts if self._wholly else unread)
         figures.wrong += len(wrong)
         self.faults += [f"{manifest.id} is not what is read: {at(part)}" for part in wrong]
         self.faults += [f"{manifest.id} lacks something of {table}" for table in true.missing(manifest)]
-        self._log(f"{figures}; {unread} of {len(manifest.parts)}: {told.reason or ''}; {told.not_base or ''}")
+        self._log(
+            f"{figures}; {len(unread)} of {len(manifest.parts)}: {told.reason or ''}; {told.not_base or ''}"
+        )
 
     @contextmanager
     def _around(self, dice: Random, early: list[Talk], prepared: list[str]) -> Generator[list[truth.Truth]]:
@@ -214,6 +239,8 @@ class World:
 
             def end_early() -> None:
                 for talk in early:
+                    for _ in range(dice.randint(0, 2)):
+                        self.change(dice)
                     self.talks.end(talk, how(dice))
                 for name in prepared:
                     self.talks.end_prepared(name, how(dice))
