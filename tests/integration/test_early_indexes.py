@@ -9,7 +9,7 @@ import pytest
 from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind
 from shared.errors import Refused
-from shared.operations.databases import indexing
+from shared.operations.databases import indexing, side
 from shared.postgres import early, loading
 from shared.postgres.dsn import Dsn
 from shared.postgres.early import Early
@@ -42,8 +42,8 @@ def early_indexes(fleet: InlineFleet, url: str) -> set[str]:
 
     def look(job: Job, step: str) -> None:
         if (job.kind, step) == (JobKind.RESTORE, "build"):
-            side = Dsn.parse(url).for_database(str(fleet.step_data(job, "create")["side"]))
-            with connected(side, application_name="test") as session:
+            beside = Dsn.parse(url).for_database(str(fleet.step_data(job, "create")["side"]))
+            with connected(beside, application_name="test") as session:
                 query = (
                     "select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid"
                     " where i.indrelid = 'public.\"Large one\"'::regclass and i.indisvalid"
@@ -90,6 +90,24 @@ def test_an_index_that_cannot_be_built_early_is_there_in_the_end(
     fleet = inline(url)
     succeeded(fleet.snapshot())
     assert "through a view" not in early_indexes(fleet, url)
+    assert_same(fingerprint(postgres, Dsn.parse(url).dbname), before)
+
+
+def test_an_archive_that_is_loaded_in_several_sessions_comes_back(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    url = database()
+    for name in "abc":
+        fill(
+            url,
+            f"create table {name} as select n, repeat(md5(n::text), 100) as v from generate_series(1, 1100) n",
+        )
+    fill(url, "select lo_from_bytea(0, 'object'); create sequence s; select nextval('s')")
+    before = fingerprint(postgres, Dsn.parse(url).dbname)
+    fleet = inline(url)
+    manifest = fleet.manifest(succeeded(fleet.snapshot()))
+    assert sum(chunk.raw_bytes for chunk in manifest.archive) > side.LARGE_ARCHIVE_BYTES
+    succeeded(fleet.restore())
     assert_same(fingerprint(postgres, Dsn.parse(url).dbname), before)
 
 
