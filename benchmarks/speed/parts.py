@@ -87,6 +87,7 @@ class Parts:
                 site.drop(BENCH)
             self.attempt(f"{part} on PostgreSQL {site.major}", acts[part], self.share(part))
             site.drop_all_but(BENCH)
+            site.begin_catalog()
 
     def attempt(self, name: str, act: Callable[[Share], None], share: Share) -> None:
         if not share.fits(0):

@@ -94,12 +94,18 @@ class Site:
                     )
                 )
             admin.execute(f"grant pg_signal_backend to {OWNER}")
-            admin.execute("create database catalog owner catalog")
             if self.major >= SUMMARIES_SINCE:
                 admin.execute(f"grant pg_checkpoint to {OWNER}")
         self.archive_with("/bin/true")
+        self.begin_catalog()
         self.create(BENCH)
         return self
+
+    def begin_catalog(self) -> None:
+        """An empty one: jobs that somebody left in it would be waited for."""
+        self.drop("catalog")
+        with self.admin() as admin:
+            admin.execute("create database catalog owner catalog")
 
     def archive_with(self, command: str) -> None:
         """Returns when the server does so."""

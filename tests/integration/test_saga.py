@@ -95,7 +95,9 @@ class Scripted:
 @pytest.fixture
 def inlined(catalog_url: Callable[[], str]) -> Generator[InlineFleet]:
     """A fleet whose database is never connected to."""
-    fleet = InlineFleet("postgresql://nobody@127.0.0.1:1/x", catalog_url=catalog_url(), storage=MemoryStorage())
+    fleet = InlineFleet(
+        "postgresql://nobody@127.0.0.1:1/x", catalog_url=catalog_url(), storage=MemoryStorage()
+    )
     fleet.configure(lease=timedelta(hours=1))
     yield fleet
     fleet.close()

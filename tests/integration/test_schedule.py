@@ -31,7 +31,9 @@ SIX_HOURS = Every(every=timedelta(hours=6), phase=timedelta())
 @pytest.fixture
 def inlined(catalog_url: Callable[[], str]) -> Generator[InlineFleet]:
     """A fleet whose database is never connected to; it became known just now."""
-    made = InlineFleet("postgresql://nobody@127.0.0.1:1/x", catalog_url=catalog_url(), storage=MemoryStorage())
+    made = InlineFleet(
+        "postgresql://nobody@127.0.0.1:1/x", catalog_url=catalog_url(), storage=MemoryStorage()
+    )
     with made.fleet.catalog.transaction() as tx:
         tx.schedules.know([NAME])
     yield made
