@@ -12,12 +12,11 @@ from shared.settings.fields import About, Declared, fields_of
 from shared.settings.file import (
     Bus,
     DeclaredDatabase,
-    DeclaredEncryption,
     DeclaredHook,
-    DeclaredSigning,
     File,
     Keep,
 )
+from shared.settings.protection import DeclaredEncryption, DeclaredSigning
 from shared.settings.serving import DeclaredApi
 
 INTRODUCTION = """\

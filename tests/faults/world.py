@@ -355,8 +355,7 @@ class World:
         self._pulsed_at = time.monotonic()
         self.cast.count()
         with self.fleet.catalog.engine.begin() as connection:
-            gone = [pid for pid in map(pid_of, connection.execute(text(OWNERS)).scalars()) if is_gone(pid)]
-            if gone:
+            if gone := [p for p in map(pid_of, connection.execute(text(OWNERS)).scalars()) if is_gone(p)]:
                 ended = "lease_until = now() - interval '1 s' where lease_until > now() and lease_owner like any (:who)"
                 values = {"who": [f"%:{pid}:%" for pid in gone]}
                 connection.execute(text(f"update job set {ended}"), values)

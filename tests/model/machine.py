@@ -317,21 +317,11 @@ class Machine(RuleBasedStateMachine):
         self.world.fuse.set(blow)
         try:
             schedule.tick(self.world.fleet, new_job_id=new_id, new_snapshot_id=lambda _: new_snapshot())
-            self.drop_expired()
+            self.world.drop_expired()
         except (Killed, SnapfleetError):
             pass
         finally:
             self.world.fuse.set(None)
-
-    def drop_expired(self) -> None:
-        """As housekeeping does it."""
-        with self.world.fleet.catalog.transaction() as tx:
-            expired = tx.parked.expired()
-        for parked in expired:
-            if self.world.server.oid_of(parked.parked_name) == parked.parked_oid:
-                self.world.server.drop(parked.parked_name)
-            with self.world.fleet.catalog.transaction() as tx:
-                tx.parked.dropped(parked.job_id)
 
     @has_gone_on
     @rule(pick=st.integers(0, 40), lose=st.booleans())

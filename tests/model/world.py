@@ -143,6 +143,16 @@ class World:
         self._connection.exec_driver_sql(PASS.format(span=span, name=self.name))
         self.catalog.begun += 1
 
+    def drop_expired(self) -> None:
+        """As housekeeping does it."""
+        with self.fleet.catalog.transaction() as tx:
+            expired = tx.parked.expired()
+        for parked in expired:
+            if self.server.oid_of(parked.parked_name) == parked.parked_oid:
+                self.server.drop(parked.parked_name)
+            with self.fleet.catalog.transaction() as tx:
+                tx.parked.dropped(parked.job_id)
+
     def flush(self) -> None:
         """Redis forgets everything."""
         self.bell.rung.clear()
