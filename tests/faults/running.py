@@ -102,7 +102,9 @@ def representative(cases: Sequence[Case]) -> Iterator[Case]:
     """A part with every kind and every moment in it: all that kills at a moment, of the other kinds the first."""
     seen: set[str] = set()
     for case in cases:
-        if case.kind not in seen or case.kind.startswith(("SIGKILL at ", "SIGKILL inside ")):
+        if case.kind not in seen or case.kind.startswith(
+            ("SIGKILL at ", "SIGKILL inside ", "SIGKILL while ")
+        ):
             seen.add(case.kind)
             yield case
 
