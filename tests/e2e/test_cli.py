@@ -10,7 +10,7 @@ SNAPSHOT_FIELDS = {
     *("id", "database", "sequence", "state", "reason", "labels", "pinned", "created_at", "taken_at"),
     *("sealed_at", "failed_at", "deleted_at", "server_version", "tool_version", "raw_bytes", "stored_bytes"),
     *("new_bytes", "row_count", "duration_seconds", "manifest_sha256", "error", "verified_at"),
-    *("refuted_at", "suspicions", "accepted_at", "kept_until", "standing"),
+    *("refuted_at", "suspicions", "accepted_at", "kept_until", "standing", "how_read"),
 }
 JOB_FIELDS = {
     *("id", "kind", "database", "state", "step", "request", "idempotency_key", "attempts"),

@@ -73,7 +73,8 @@ def role() -> Generator[RoleMaker]:
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Generator[Postgres]:
     """A server of the test's own, to kill, or to do what others should not see. Ask for it before `database`."""
-    server = Postgres(tmp_path / "own", settings=FAST)
+    # Killed, it shall have what was committed: the machine goes on, so the disk need not be waited for.
+    server = Postgres(tmp_path / "own", settings=FAST | {"synchronous_commit": "on"})
     server.start()
     yield server
     server.stop()

@@ -255,6 +255,9 @@ class Tripwire:
     def delete(self, key: str) -> None:
         self._storage.delete(key)
 
+    def sides(self) -> tuple[Storage, ...]:
+        return self._storage.sides()
+
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         return self._storage.check(probe_id=probe_id)
 
@@ -263,14 +266,16 @@ def killed_in_the_middle(
     server: Postgres, url: str, inline: Inline, folder: Path, *, nth: int, restart: bool
 ) -> tuple[InlineFleet, Tripwire]:
     """A fleet whose source is killed at the n-th access to storage, once armed."""
+    wire = Tripwire(FolderStorage(folder), nth=nth, then=server.kill)
+    fleet = inline(url, storage=wire)
 
-    def kill() -> None:
-        server.kill()
-        if restart:
+    def start(*_: object) -> None:
+        # Here, for a server ends with the thread that has started it.
+        if restart and not server.alive:
             server.start()
 
-    wire = Tripwire(FolderStorage(folder), nth=nth, then=kill)
-    return inline(url, storage=wire), wire
+    fleet.before = start
+    return fleet, wire
 
 
 @pytest.mark.parametrize("nth", [4, 9])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
+from threading import Thread
 
 from shared import failpoints
 from shared.domain.manifest import Chunk
@@ -89,8 +90,9 @@ class ChunkStore:
     def ahead(self) -> Generator[Callable[[bytearray], Chunk]]:
         """The same in a thread, for whoever reads the next chunk meanwhile. Memory: a second frame.
 
-        All are in storage once the context has ended well. What putting one raises is raised for the next, or then;
-        nothing is in hand any more, whatever raised.
+        All are in storage once the context has ended well. What putting one raises is raised for the next, or then.
+        Whoever leaves by an exception does not wait for what is in hand: storage may not answer for minutes, and a
+        put that ends later is as good as one that a dead worker had begun.
         """
         in_hand: Future[None] | None = None
 
@@ -101,14 +103,28 @@ class ChunkStore:
                 in_hand.result()
                 in_hand = None
             if sealed is not None:
-                # What is logged there belongs to the same job.
-                in_hand = thread.submit(copy_context().run, self._put, sealed)
+                in_hand = self._begin(sealed)
             return known
 
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="put") as thread:
-            yield store
-            if in_hand is not None:
-                in_hand.result()
+        yield store
+        if in_hand is not None:
+            in_hand.result()
+
+    def _begin(self, sealed: Sealed) -> Future[None]:
+        """Put it in a daemon thread: an executor's would be waited for when the process ends."""
+        future: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                self._put(sealed)
+            except BaseException as exc:  # noqa: BLE001 - raised again for whoever asks for the result
+                future.set_exception(exc)
+            else:
+                future.set_result(None)
+
+        # What is logged there belongs to the same job.
+        Thread(target=copy_context().run, args=(run,), name="put", daemon=True).start()
+        return future
 
     def _seal(self, raw: bytearray) -> tuple[Chunk, Sealed | None]:
         """What a manifest will say of it, and what is to be put, unless it is there."""
