@@ -108,6 +108,13 @@ class Storage(Protocol):
         """End an open upload; what was sent of it goes. To end one that is not open is fine."""
         ...
 
+    def sides(self) -> tuple[Storage, ...]:
+        """The places in which every object stands whole, each with the contract of its own: itself where it is one.
+
+        What a side has lost is not in its `list`, though it may be in that of the whole, and `get` may still read it.
+        """
+        ...
+
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         """Put, read, replace and delete an object under `.snapfleet-probe/`, and say what was seen.
 

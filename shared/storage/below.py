@@ -47,6 +47,9 @@ class BelowStorage:
     def abort(self, upload: Upload) -> None:
         self._storage.abort(replace(upload, key=self._below(upload.key)))
 
+    def sides(self) -> tuple[Storage, ...]:
+        return tuple(BelowStorage(side, self._folder.rstrip("/")) for side in self._storage.sides())
+
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         return verified.round_trip(self, probe_id or uuid4().hex)
 

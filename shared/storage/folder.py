@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from shared.errors import Damaged, Refused
 from shared.storage import keys, verified
-from shared.storage.base import Capabilities, Stat, Upload
+from shared.storage.base import Capabilities, Stat, Storage, Upload
 from shared.storage.folder_errors import translated
 
 READ_BYTES = 1 << 20
@@ -105,6 +105,9 @@ class FolderStorage:
 
     def abort(self, upload: Upload) -> None:
         """There are none."""
+
+    def sides(self) -> tuple[Storage, ...]:
+        return (self,)
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         return verified.round_trip(self, probe_id or uuid4().hex)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from shared.errors import NotFound, Refused
 from shared.storage import keys, verified
-from shared.storage.base import Capabilities, Stat, Upload
+from shared.storage.base import Capabilities, Stat, Storage, Upload
 
 
 class MemoryStorage:
@@ -57,6 +57,9 @@ class MemoryStorage:
 
     def abort(self, upload: Upload) -> None:
         """There are none."""
+
+    def sides(self) -> tuple[Storage, ...]:
+        return (self,)
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         return verified.round_trip(self, probe_id or uuid4().hex)

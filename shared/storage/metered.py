@@ -66,6 +66,11 @@ class MeteredStorage:
         with self._timed("abort"):
             self._storage.abort(upload)
 
+    def sides(self) -> tuple[Storage, ...]:
+        return tuple(
+            MeteredStorage(side, place=self._place, meters=self._meters) for side in self._storage.sides()
+        )
+
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         with self._timed("check"):
             return self._storage.check(probe_id=probe_id)

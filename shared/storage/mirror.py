@@ -7,6 +7,7 @@ create_only  the second is the referee, since all hosts share the bucket and not
              repetition of a put that was cut off mends what it left.
 get          the first; where it fails, the second, with an event in the log.
 head         of what both hold alike. What one lacks or holds otherwise is not stored yet.
+list         the union, for whoever looks for what there is; `sides` for whoever must know that both have it.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ class MirrorStorage:
 
     def abort(self, upload: Upload) -> None:
         self._second.abort(upload)
+
+    def sides(self) -> tuple[Storage, ...]:
+        return (*self._first.sides(), *self._second.sides())
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         """Checks both. `create_only` holds as far as the second honours it."""

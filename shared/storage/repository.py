@@ -160,6 +160,17 @@ class Repository:
                     lost.append(chunk)
         return found, lost
 
+    def lost_on_any_side(self, database: str, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """Which of these a side of storage does not have, or not whole, looked for as by `look_for`; each once.
+
+        To put them again mends that side, however well the other one is read instead.
+        """
+        wanted, lost = list(chunks), dict[str, Chunk]()
+        for side in self.storage.sides():
+            _, missing = self.elsewhere(side).look_for(database, wanted)
+            lost |= {chunk.sha256: chunk for chunk in missing}
+        return list(lost.values())
+
     def check_chunk(self, database: str, chunk: Chunk) -> str | None:
         """What is wrong with a stored chunk, by what storage says of it; None when it is as recorded.
 

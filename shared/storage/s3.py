@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 
 from shared.errors import Misconfigured, NotFound, Refused
 from shared.storage import keys, verified
-from shared.storage.base import Capabilities, Stat, Upload
+from shared.storage.base import Capabilities, Stat, Storage, Upload
 from shared.storage.s3_errors import translated
 
 if TYPE_CHECKING:
@@ -187,6 +187,9 @@ class S3Storage:
             self._client.abort_multipart_upload(
                 Bucket=self._bucket, Key=self._name(upload.key), UploadId=upload.upload_id
             )
+
+    def sides(self) -> tuple[Storage, ...]:
+        return (self,)
 
     def check(self, *, probe_id: str | None = None) -> Capabilities:
         with translated(self.location):

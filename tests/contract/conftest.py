@@ -6,16 +6,18 @@ from uuid import uuid4
 
 import pytest
 
+from shared.domain.meters import NoMeters
 from shared.storage.base import Storage
 from shared.storage.below import BelowStorage
 from shared.storage.folder import FolderStorage
 from shared.storage.memory import MemoryStorage
+from shared.storage.metered import MeteredStorage
 from shared.storage.mirror import MirrorStorage
 from tests.contract import s3_servers
 from tests.contract.s3_servers import S3Server
 
 S3_SERVERS = ("seaweedfs", "moto", "rclone")
-STORAGES = ("memory", "folder", *S3_SERVERS, "folder+memory", "folder+seaweedfs", "below")
+STORAGES = ("memory", "folder", *S3_SERVERS, "folder+memory", "folder+seaweedfs", "below", "metered")
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +67,8 @@ def _place(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Storage
         return MemoryStorage()
     if name == "below":
         return BelowStorage(MemoryStorage(), "a/part")
+    if name == "metered":
+        return MeteredStorage(MemoryStorage(), place="memory", meters=NoMeters())
     if name == "folder":
         return FolderStorage(tmp_path / "snapshots")
     server: S3Server = request.getfixturevalue(name)

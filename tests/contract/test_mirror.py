@@ -10,9 +10,13 @@ import pytest
 import structlog.testing
 
 from embedded import ports
+from shared.domain.meters import NoMeters
 from shared.errors import Damaged, NotFound, Refused, Unreachable
 from shared.storage import s3
+from shared.storage.below import BelowStorage
 from shared.storage.folder import FolderStorage
+from shared.storage.memory import MemoryStorage
+from shared.storage.metered import MeteredStorage
 from shared.storage.mirror import FELL_BACK, MirrorStorage
 from shared.storage.s3 import S3Storage
 from tests.contract import s3_servers
@@ -176,6 +180,19 @@ def test_a_list_is_the_union(mirror: MirrorStorage, folder: FolderStorage, bucke
     bucket.put("b/c-only-there", b"there")
     bucket.put("c", b"there")
     assert [stat.key for stat in mirror.list("")] == ["a", "b", "b-1", "b/c-only-there", "c"]
+
+
+def test_its_sides_are_told_apart_through_what_wraps_it(folder: FolderStorage) -> None:
+    memory = MemoryStorage()
+    within = MirrorStorage(
+        first=MeteredStorage(folder, place="folder", meters=NoMeters()),
+        second=MirrorStorage(first=memory, second=MemoryStorage()),
+    )
+    whole = BelowStorage(MeteredStorage(within, place="all", meters=NoMeters()), "a/part")
+    whole.put(KEY, BODY)
+    memory.delete(f"a/part/{KEY}")
+    assert [stat.key for stat in whole.list("")] == [KEY]
+    assert [[stat.key for stat in side.list("")] for side in whole.sides()] == [[KEY], [], [KEY]]
 
 
 def test_a_check_fails_if_either_side_does(folder: FolderStorage, unreachable: S3Storage) -> None:

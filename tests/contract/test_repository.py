@@ -87,6 +87,21 @@ def test_what_is_stored_is_judged_without_any_secret(hands: Hands) -> None:
     assert hands.watcher.look_for(NAME, [chunk]) == ([], [chunk])
 
 
+@pytest.mark.parametrize("cut_to", [None, 100])
+def test_what_one_side_has_lost_is_told_and_mended_by_another_put(hands: Hands, cut_to: int | None) -> None:
+    sealed = stored(hands)
+    chunk, key = replace(sealed.chunk, raw_sha256=None), chunk_key(NAME, sealed.chunk.sha256)
+    assert hands.watcher.lost_on_any_side(NAME, [chunk]) == []
+    for side in hands.writer.storage.sides():
+        if cut_to is None:
+            side.delete(key)
+        else:
+            side.put(key, sealed.frame[:cut_to])
+        assert hands.watcher.lost_on_any_side(NAME, [chunk]) == [chunk]
+        hands.writer.put_chunk(NAME, sealed)
+        assert hands.watcher.lost_on_any_side(NAME, [chunk]) == []
+
+
 def test_lost_and_stored_again_it_is_read_by_what_it_holds(hands: Hands) -> None:
     """The same bytes are never encrypted alike, and older manifests tell of how they were stored then."""
     before = stored(hands).chunk
@@ -95,6 +110,7 @@ def test_lost_and_stored_again_it_is_read_by_what_it_holds(hands: Hands) -> None
     assert (again.chunk.sha256, again.chunk.stored_sha256 == before.stored_sha256) == (before.sha256, False)
     assert b"".join(hands.reader.read_chunk(NAME, before)) == RAW
     assert hands.reader.check_chunk(NAME, before) is None
+    assert hands.reader.lost_on_any_side(NAME, [before]) == []
     assert hands.reader.get_chunk(NAME, before).chunk == again.chunk
 
 

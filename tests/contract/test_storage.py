@@ -204,6 +204,20 @@ def test_a_delete_removes_and_may_be_repeated(storage: Storage) -> None:
     assert [stat.key for stat in storage.list("")] == ["a/c"]
 
 
+def test_each_side_has_what_was_put_and_lists_what_it_has_itself(storage: Storage) -> None:
+    sides = storage.sides()
+    storage.put("a/b", b"1")
+    for robbed in sides:
+        robbed.delete("a/b")
+        assert [[stat.key for stat in side.list("")] for side in sides] == [
+            [] if side is robbed else ["a/b"] for side in sides
+        ]
+        storage.put("a/b", b"1")
+        assert [side.get("a/b") for side in sides] == [b"1"] * len(sides)
+    storage.delete("a/b")
+    assert not any(list(side.list("")) for side in sides)
+
+
 def test_what_is_no_key_is_refused_by_every_method(storage: Storage) -> None:
     for key in NOT_KEYS:
         for use in (storage.get, storage.head, storage.delete, lambda key: storage.put(key, b"x")):

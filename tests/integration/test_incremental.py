@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from cli import records
@@ -16,8 +17,11 @@ from shared.domain.increments import Origin
 from shared.domain.job import JobState
 from shared.domain.manifest import Manifest
 from shared.postgres.dsn import Dsn
+from shared.storage.memory import MemoryStorage
+from shared.storage.mirror import MirrorStorage
+from shared.storage.repository import chunk_key
 from tests.integration.conftest import Inline
-from tests.integration.inline_fleet import InlineFleet
+from tests.integration.inline_fleet import NAME, InlineFleet
 
 Maker = Callable[..., str]
 
@@ -150,3 +154,15 @@ def test_of_a_table_that_grew_only_the_end_is_read(
     grown = sealed(fleet)
     assert [part.origin for part in grown.parts] == [Origin.UNREAD] * (PARTS - 1) + [Origin.KNOWN, Origin.NEW]
     assert grown.row_count == PARTS * PAGES + 10
+
+
+@pytest.mark.parametrize("loser", [0, 1])
+def test_what_one_side_of_a_mirror_has_lost_of_an_unread_part_is_in_both_again(
+    database: Maker, postgres: Postgres, inline: Inline, loser: int
+) -> None:
+    sides = MemoryStorage(), MemoryStorage()
+    _, fleet = ready(postgres, database, inline, storage=MirrorStorage(first=sides[0], second=sides[1]))
+    key = chunk_key(NAME, sealed(fleet).parts[1].chunks[0].sha256)
+    sides[loser].delete(key)
+    assert origins(sealed(fleet)) == {Origin.UNREAD: PARTS - 1, Origin.NEW: 1}
+    assert sides[0].get(key) == sides[1].get(key)

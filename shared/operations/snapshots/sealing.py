@@ -145,7 +145,7 @@ def not_stored(run: StepRun, manifest: Manifest) -> Mapping[str, str]:
         run.report(checked_objects=number)
     others = [chunk for name, chunk in manifest.distinct_chunks.items() if name not in asked_for]
     run.check()
-    _, lost = run.fleet.repository.look_for(run.job.database, others)
+    lost = run.fleet.repository.lost_on_any_side(run.job.database, others)
     run.report(checked_objects=len(asked_for) + len(others))
     return wrong | {chunk.sha256: "missing, or not whole" for chunk in lost}
 
