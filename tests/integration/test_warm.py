@@ -187,6 +187,66 @@ def test_one_that_is_touched_after_it_was_reserved_is_not_used_either(fleet: Inl
     assert ours(url) == ["parked"]
 
 
+@pytest.fixture
+def given_away(postgres: Postgres, url: str) -> Generator[Callable[[WarmCopy], None]]:
+    """Give a copy to a superuser, so that its drop is refused; what was given away comes back in the end."""
+    given: list[str] = []
+
+    def give(copy: WarmCopy) -> None:
+        given.append(copy.name)
+        on_server(postgres.dsn(), f"alter database {copy.name} owner to current_user")
+
+    yield give
+    for name in given:
+        if fleet_oid(url, name) is not None:
+            on_server(postgres.dsn(), f"alter database {name} owner to {Dsn.parse(url).user}")
+
+
+def test_one_that_cannot_be_dropped_stops_no_proof_and_goes_once_it_can_be(
+    fleet: InlineFleet, url: str, postgres: Postgres, given_away: Callable[[WarmCopy], None]
+) -> None:
+    [copy] = there(fleet)
+    given_away(copy)
+    warmed(fleet)
+    newer, older = there(fleet)
+    assert (older.job_id, older.let_go_at is None, newer.let_go_at) == (copy.job_id, False, None)
+    plan = seen(fleet)
+    assert plan.warm == newer
+    assert plan.warm_bytes == newer.size_bytes, "what cannot be dropped makes no room"
+    schedule.housekeeping(fleet.fleet)
+    assert fleet_oid(url, copy.name) == copy.oid
+    on_server(postgres.dsn(), f"alter database {copy.name} owner to {Dsn.parse(url).user}")
+    schedule.housekeeping(fleet.fleet)
+    assert (there(fleet), fleet_oid(url, copy.name)) == ([newer], None)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_nor_does_it_stop_the_restore_that_relies_on_it(
+    cancelled: bool, fleet: InlineFleet, url: str, given_away: Callable[[WarmCopy], None]
+) -> None:
+    [copy] = there(fleet)
+    given: list[Job] = []
+
+    def give(job: Job, step: str) -> None:
+        if step == "create" and not given:
+            given.append(job)
+            given_away(copy)
+            if cancelled:
+                with fleet.fleet.catalog.transaction() as tx:
+                    tx.jobs.request_cancel(job.id)
+
+    fleet.before = give
+    restored = fleet.restore()
+    assert given
+    if cancelled:
+        assert restored.state is JobState.CANCELLED
+    else:
+        assert cold(restored)
+    [left] = there(fleet)
+    assert (left.job_id, left.let_go_at is None) == (copy.job_id, False)
+    on_server(url, "select 1", Dsn.parse(url).dbname)
+
+
 def test_one_of_a_server_that_was_restarted_is_used_and_one_of_a_server_that_has_crashed_is_not(
     own_postgres: Postgres, database: Maker, inline: Inline
 ) -> None:

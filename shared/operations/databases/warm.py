@@ -20,10 +20,11 @@ from shared import failpoints
 from shared.catalog.warm import WarmCopy
 from shared.domain.database import Database
 from shared.domain.warm import doubts
-from shared.errors import Transient
+from shared.errors import SnapfleetError, Transient
 from shared.operations.databases import source
 from shared.operations.databases.requirements import ROOM_FOR_INDEXES
 from shared.operations.fleet import Fleet
+from shared.operations.jobs.lease import LeaseLost, Stopped
 from shared.operations.jobs.saga import Outcome, StepRun
 from shared.postgres import databases, offers, seals
 from shared.postgres.session import Session
@@ -91,10 +92,24 @@ def drop(fleet: Fleet, copy: WarmCopy, *, application_name: str = APPLICATION, b
     return True
 
 
+def try_drop(run: StepRun, copy: WarmCopy, *, by: str | None = None) -> bool:
+    """The same for a job, which no copy may stop: one that cannot be dropped is left to housekeeping, and nobody
+    takes it any more.
+    """
+    try:
+        return drop(run.fleet, copy, application_name=run.name, by=by)
+    except (LeaseLost, Stopped):
+        raise
+    except SnapfleetError as exc:
+        log.warning("warm_copy_not_dropped", name=copy.name, code=exc.code, why=exc.message)
+        return False
+
+
 def droppable_bytes(fleet: Fleet, database: str) -> int:
-    """What its warm copies take that no restore relies on."""
+    """What its warm copies take that no restore relies on. Not counted: what was to be dropped, and still is there."""
     with fleet.catalog.transaction() as tx:
-        return sum(copy.size_bytes or 0 for copy in tx.warm.there(database) if copy.taken_by is None)
+        there = tx.warm.there(database)
+    return sum(copy.size_bytes or 0 for copy in there if copy.taken_by is None and copy.let_go_at is None)
 
 
 def is_scarce(free_bytes: int | None, raw_bytes: int) -> bool:
@@ -118,7 +133,7 @@ def give_way(run: StepRun) -> None:
         there = tx.warm.there(run.job.database)
     for copy in there:
         run.check()
-        if copy.job_id != run.job.id and drop(run.fleet, copy, application_name=run.name):
+        if copy.job_id != run.job.id and try_drop(run, copy):
             log.warning("warm_copy_gave_way", name=copy.name)
 
 

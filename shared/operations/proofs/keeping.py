@@ -135,7 +135,7 @@ def drop_older(run: StepRun, newer: WarmCopy) -> None:
         others = [copy for copy in tx.warm.there(run.job.database) if copy.job_id != newer.job_id]
     for copy in others:
         run.check()
-        warm.drop(run.fleet, copy, application_name=run.name)
+        warm.try_drop(run, copy)
 
 
 def discard(run: StepRun) -> None:
@@ -143,4 +143,4 @@ def discard(run: StepRun) -> None:
     with run.fleet.catalog.transaction() as tx:
         copy = tx.warm.get(run.job.id)
     if copy is not None:
-        warm.drop(run.fleet, copy, application_name=run.name)
+        warm.try_drop(run, copy)

@@ -6,7 +6,7 @@ plan: reserve it ─► create: look again, rename ─► (nothing to load, buil
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 
 import structlog
@@ -15,6 +15,7 @@ from shared import failpoints
 from shared.catalog.warm import WarmCopy
 from shared.domain import differences
 from shared.domain.manifest import Manifest
+from shared.errors import Refused
 from shared.operations.databases import source, warm
 from shared.operations.jobs.saga import Outcome, StepRun
 from shared.postgres import databases
@@ -54,6 +55,18 @@ def take_in(run: StepRun, manifest: Manifest) -> Outcome | None:
     copy = reserved(run)
     if copy is None:
         return None
+    try:
+        said = renamed(run, copy, manifest)
+    except Refused as exc:  # it is somebody else's by now
+        said = [exc.message]
+    if not said:
+        return Outcome(result=facts(run, copy), record=lambda tx: tx.warm.dropped(copy.job_id))
+    let_go(run, copy, why=said)
+    return None
+
+
+def renamed(run: StepRun, copy: WarmCopy, manifest: Manifest) -> Sequence[str]:
+    """Give it the name of this job's side database; what stands against it instead."""
     with source.taken_over(run.fleet.dsn(run.job.database), run.name) as session:
         name = databases.name_of(session, copy.oid) or copy.name
         begun = name in databases.side_databases(session, run.job.id)
@@ -69,14 +82,12 @@ def take_in(run: StepRun, manifest: Manifest) -> Outcome | None:
             if name != side:
                 databases.rename(session, name, side)
             failpoints.reach("warm.taken")
-            return Outcome(result=facts(run, copy), record=lambda tx: tx.warm.dropped(copy.job_id))
-    let_go(run, copy, why=said)
-    return None
+    return said
 
 
 def let_go(run: StepRun, copy: WarmCopy, *, why: object) -> None:
     log.warning("warm_copy_doubted", name=copy.name, why=why)
-    warm.drop(run.fleet, copy, application_name=run.name, by=run.job.id)
+    warm.try_drop(run, copy, by=run.job.id)
 
 
 def facts(run: StepRun, copy: WarmCopy) -> dict[str, object]:
