@@ -145,6 +145,18 @@ def test_to_plan_over_ten_thousand_snapshots_takes_as_many_statements_as_over_te
     assert len(planned.verdicts) == 10_000
 
 
+def test_a_snapshot_deleted_by_hand_is_no_run_of_retention(unreached: InlineFleet) -> None:
+    span = timedelta(minutes=50)
+    pruned = unreached.run(JobKind.PRUNE, prune.request())
+    with unreached.fleet.catalog.transaction() as tx:
+        assert tx.prunings.ran_within(NAME, span)
+    change(
+        unreached, """update job set request = request || '{"delete": true}' where id = :id""", id=pruned.id
+    )
+    with unreached.fleet.catalog.transaction() as tx:
+        assert not tx.prunings.ran_within(NAME, span)
+
+
 def test_tombstones_cost_a_plan_nothing(unreached: InlineFleet) -> None:
     seed(unreached, 50)
     change(unreached, "update snapshot set state = 'deleted' where sequence <= 40")
