@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.mapping import table
@@ -76,11 +76,12 @@ class WarmCopies:
 
     def get(self, job_id: str) -> WarmCopy | None:
         """That of this proof, while it is there."""
-        return self._one(WARM.c.job_id == job_id)
+        return self._one(select(WARM).where(THERE, WARM.c.job_id == job_id))
 
     def taken(self, by: str) -> WarmCopy | None:
-        """That which this restore relies on, until it has become part of that."""
-        return self._one(WARM.c.taken_by == by)
+        """That which this restore relies on, until it has become part of that. Of several the first one."""
+        query = select(WARM).where(THERE, WARM.c.taken_by == by).order_by(WARM.c.made_at).limit(1)
+        return self._one(query)
 
     def there(self, database: str | None = None) -> Sequence[WarmCopy]:
         """Every one that is not dropped, the newest first."""
@@ -90,7 +91,7 @@ class WarmCopies:
         return [to_copy(row) for row in self._db.execute(query).mappings()]
 
     def usable(self, database: str, snapshot_id: str, *, by: str | None = None) -> WarmCopy | None:
-        """One of this snapshot that nobody but `by` has taken."""
+        """One of this snapshot that nobody but `by` has taken: what it has taken before, or else the newest."""
         query = select(WARM).where(
             THERE,
             WARM.c.database == database,
@@ -100,8 +101,7 @@ class WarmCopies:
             or_(WARM.c.taken_by.is_(None), WARM.c.taken_by == by),
             WARM.c.job_id.in_(PROVEN),
         )
-        row = self._db.execute(query.order_by(WARM.c.made_at.desc()).limit(1)).mappings().one_or_none()
-        return to_copy(row) if row else None
+        return self._one(query.order_by(WARM.c.taken_by.is_(None), WARM.c.made_at.desc()).limit(1))
 
     def take(self, job_id: str, *, by: str) -> bool:
         """Whether it is this restore's now, and nobody drops it."""
@@ -128,8 +128,8 @@ class WarmCopies:
         """It is gone, or another's."""
         self._db.execute(update(WARM).where(THERE, WARM.c.job_id == job_id).values(dropped_at=func.now()))
 
-    def _one(self, which: Any) -> WarmCopy | None:
-        row = self._db.execute(select(WARM).where(THERE, which)).mappings().one_or_none()
+    def _one(self, query: Select[Any]) -> WarmCopy | None:
+        row = self._db.execute(query).mappings().one_or_none()
         return to_copy(row) if row else None
 
 

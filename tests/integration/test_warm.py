@@ -267,6 +267,38 @@ def test_one_of_a_server_that_was_restarted_is_used_and_one_of_a_server_that_has
     assert ours(url) == ["parked"]
 
 
+def test_a_plan_that_is_made_twice_keeps_to_the_copy_that_it_took_first(fleet: InlineFleet) -> None:
+    """Its worker died after it, and meanwhile another proof has made another copy."""
+    [copy] = there(fleet)
+    made: list[Job] = []
+
+    def again(job: Job, step: str) -> None:
+        if (job.kind, step, made) == (JobKind.RESTORE, "plan", []):
+            made.append(job)
+            with fleet.fleet.catalog.transaction() as tx:
+                assert tx.warm.take(copy.job_id, by=job.id)
+            proof = verify.request(copy.snapshot_id, prune_job_id=None)
+            beside = fleet.submit(JobKind.VERIFY, proof)
+            succeeded(fleet.to_its_end(beside.id))
+            assert len(there(fleet)) == 2
+
+    fleet.before = again
+    restored = succeeded(fleet.restore())
+    assert restored.result["proven_by"] == copy.job_id
+    [other] = there(fleet)
+    assert (other.taken_by, seen(fleet).warm) == (None, other)
+
+
+def test_what_was_asked_between_proof_and_keeping_was_not_proven(fleet: InlineFleet) -> None:
+    def ask(job: Job, step: str) -> None:
+        if (job.kind, step) == (JobKind.VERIFY, "drop"):
+            configure(fleet, assertions=(Assertion(name="a.sql", sql="select false"),))
+
+    fleet.before = ask
+    warmed(fleet)
+    assert seen(fleet).warm is None
+
+
 def test_one_that_was_proven_by_other_assertions_is_not_used(fleet: InlineFleet) -> None:
     configure(fleet, assertions=(Assertion(name="a.sql", sql="select count(*) = 1 from small"),))
     assert seen(fleet).warm is None

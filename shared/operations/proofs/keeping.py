@@ -52,7 +52,7 @@ def entered(run: StepRun, dsn: Dsn) -> Generator[Session]:
             except (Busy, Refused) as exc:
                 alone = False
                 not_kept(exc.message)
-            run.record(alone=alone)
+            run.record(alone=alone, asked=warm.asked(run.database))
             yield session
 
 
@@ -116,7 +116,7 @@ def rename(run: StepRun, session: Session, side: str, oid: int, *, raw_bytes: in
             database=run.job.database,
             snapshot_id=str(run.job.request["snapshot_id"]),
             name=name,
-            assertions=warm.asked(run.database),
+            assertions=str(run.data("prove")["asked"]),
             seal=seal,
         )
     failpoints.reach("warm.owned")
