@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tests.actors import TESTER
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_round_trip import fill, succeeded
+from tests.waiting import until
 
 Maker = Callable[..., str]
 COUNTED = """
@@ -57,6 +58,12 @@ def taken(fleet: InlineFleet, count: int) -> list[str]:
         fill(fleet.fleet.database(NAME).url, "insert into counted select max(n) + 1, 'more' from counted")
         ids.append(str(succeeded(fleet.snapshot()).request["snapshot_id"]))
     return ids
+
+
+def in_another_second(snapshot_id: str) -> None:
+    """Without its standing a snapshot's place is known by the second in its id only."""
+    second, _, _ = snapshot_id.partition("-")
+    until(lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}" > second)
 
 
 def rebuilt(fleet: InlineFleet) -> dict[str, What]:
@@ -158,7 +165,10 @@ def test_without_its_standing_a_snapshot_is_neither_verified_nor_pinned_and_keep
     url: str, inline: Inline, folder: Path
 ) -> None:
     before = inline(url)
-    ids = taken(before, 3)
+    ids: list[str] = []
+    for _ in range(3):
+        ids += taken(before, 1)
+        in_another_second(ids[-1])
     for id_ in ids:
         with before.fleet.catalog.transaction() as tx:
             tx.snapshots.judge(id_, matched=True)
