@@ -99,7 +99,7 @@ class Snapshots:
                 new_bytes=new_bytes,
                 duration_seconds=duration_seconds,
                 manifest_sha256=manifest_sha256,
-                **contents(manifest),
+                **contents(manifest, may_be_base=self._may_be_base(manifest)),
                 suspicions=list(suspicions),
                 kept_until=None if kept_for is None else func.now() + kept_for,
             )
@@ -274,9 +274,24 @@ class Snapshots:
         row = self._db.execute(query).mappings().one_or_none()
         return to_snapshot(row) if row else None
 
+    def _may_be_base(self, manifest: Manifest) -> bool:
+        """False where what it took parts over from was found wrong since: it holds the same parts.
+
+        That one's row stays locked, so that it is not found wrong between this look and the commit.
+        """
+        built_on = manifest.increment.built_on if manifest.increment is not None else None
+        if built_on is None:
+            return True
+        query = select(SNAPSHOT.c.how_read["is_base"].as_boolean() & SNAPSHOT.c.refuted_at.is_(None))
+        found = self._db.execute(query.where(SNAPSHOT.c.id == built_on).with_for_update(read=True))
+        return bool(found.scalar_one_or_none())
+
     def distrust_bases(self, database: str) -> None:
-        """Nothing is built on any of those that there are."""
-        change = update(SNAPSHOT).where(SNAPSHOT.c.database == database, SNAPSHOT.c.how_read.is_not(None))
+        """Nothing is built on any of those that there are, nor on one that is being built on one of them."""
+        is_base = (SNAPSHOT.c.database == database, SNAPSHOT.c.how_read["is_base"].as_boolean())
+        # First of all wait for who seals one that was built on one of these: the change itself sees it then.
+        self._db.execute(select(SNAPSHOT.c.id).where(*is_base).order_by(SNAPSHOT.c.id).with_for_update())
+        change = update(SNAPSHOT).where(*is_base)
         distrusted = func.jsonb_set(SNAPSHOT.c.how_read, ["is_base"], text("'false'::jsonb"))
         self._db.execute(change.values(how_read=distrusted))
 
@@ -330,13 +345,10 @@ def one_of(snapshot_ids: Collection[str]) -> ColumnElement[bool]:
     return SNAPSHOT.c.id == any_(literal(list(snapshot_ids), ARRAY(Text)))
 
 
-def contents(manifest: Manifest, *, is_ours: bool = True) -> dict[str, Any]:
-    """The columns of a sealed snapshot that repeat what its manifest says.
-
-    Nothing is built on one that this catalog has not seen sealed: it may have been found wrong since.
-    """
+def contents(manifest: Manifest, *, may_be_base: bool) -> dict[str, Any]:
+    """The columns of a sealed snapshot that repeat what its manifest says, but for whether it may be built on."""
     how_read = reuse.how_read(manifest)
-    if how_read is not None and not is_ours:
+    if how_read is not None and not may_be_base:
         how_read = replace(how_read, is_base=False)
     return {
         "taken_at": manifest.taken_at,

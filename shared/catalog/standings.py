@@ -121,7 +121,8 @@ class Standings:
                 suspicions=list(standing.suspicions),
                 accepted_at=standing.accepted_at,
                 kept_until=standing.kept_until,
-                **contents(manifest, is_ours=False),
+                # It may have been found wrong since, in the catalog that has seen it sealed.
+                **contents(manifest, may_be_base=False),
             )
         )
         used = [{"snapshot_id": manifest.id, "database": name, "sha256": c} for c in manifest.distinct_chunks]

@@ -334,16 +334,13 @@ def test_a_part_whose_object_is_gone_is_read_and_stored_again(made: tuple[str, I
     assert again.parts == base.parts
 
 
-def test_what_cannot_be_opened_or_was_refuted_is_built_on_by_nothing(made: tuple[str, InlineFleet]) -> None:
+def test_what_cannot_be_opened_is_built_on_by_nothing(made: tuple[str, InlineFleet]) -> None:
     _, fleet = made
     base = sealed(fleet)
     fleet.fleet.repository.delete_manifest(NAME, base.id)
     again = sealed(fleet)
     assert unread(again) == 0
     assert "cannot be read here" in str(why(again))
-    with fleet.fleet.catalog.transaction() as tx:
-        tx.snapshots.judge(again.id, matched=False)
-    assert f"snapshot {base.id}" in str(why(sealed(fleet)))
 
 
 def test_other_limits_of_parts_are_read(made: tuple[str, InlineFleet]) -> None:

@@ -140,6 +140,9 @@ def keep(tx: Transaction, run: StepRun, found: Comparison, *, seconds: float) ->
     snapshot = tx.snapshots.get(snapshot_id)
     matched = not found.differences
     tx.snapshots.judge(snapshot_id, matched=matched)
+    if not matched:
+        # Those built on it, and what it was built on, may hold the same bad part.
+        tx.snapshots.distrust_bases(run.job.database)
     tx.verifications.record(
         job_id=run.job.id,
         snapshot_id=snapshot_id,
