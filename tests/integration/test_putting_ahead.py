@@ -78,7 +78,15 @@ def test_the_next_chunk_is_read_while_one_is_put(
     assert store.new_bytes == first.stored_bytes + second.stored_bytes
 
 
-@pytest.mark.parametrize("more", [(), (TWO,), (TWO, THREE)])
+def test_what_is_the_same_as_the_chunk_in_hand_is_not_put_again(storage: Gated, store: ChunkStore) -> None:
+    with store.ahead() as put_ahead:
+        first, again = put_ahead(ONE), put_ahead(ONE)
+        storage.gate.set()
+    assert again == first
+    assert store.new_bytes == first.stored_bytes
+
+
+@pytest.mark.parametrize("more", [(), (ONE,), (TWO,), (TWO, THREE)])
 def test_what_putting_a_chunk_raised_is_raised_at_the_latest_in_the_end(
     fleet: InlineFleet, storage: Gated, store: ChunkStore, more: tuple[bytearray, ...]
 ) -> None:

@@ -81,7 +81,7 @@ class ChunkStore:
 
     def store(self, raw: bytearray) -> Chunk:
         """Make sure the chunk is in storage; touched, so that retention leaves it for a day."""
-        known, sealed = self._seal(raw)
+        known, sealed = self._seal(raw, sha256=self._hash(raw))
         if sealed is not None:
             self._put(sealed)
         return known
@@ -90,25 +90,28 @@ class ChunkStore:
     def ahead(self) -> Generator[Callable[[bytearray], Chunk]]:
         """The same in a thread, for whoever reads the next chunk meanwhile. Memory: a second frame.
 
-        All are in storage once the context has ended well. What putting one raises is raised for the next, or then.
-        Whoever leaves by an exception does not wait for what is in hand: storage may not answer for minutes, and a
-        put that ends later is as good as one that a dead worker had begun.
+        All are in storage once the context has ended well. What putting one raises is raised for the next other one,
+        or then. Whoever leaves by an exception does not wait for what is in hand: storage may not answer for minutes,
+        and a put that ends later is as good as one that a dead worker had begun.
         """
-        in_hand: Future[None] | None = None
+        in_hand: tuple[Chunk, Future[None]] | None = None
 
         def store(raw: bytearray) -> Chunk:
             nonlocal in_hand
-            known, sealed = self._seal(raw)
+            sha256 = self._hash(raw)
+            if in_hand is not None and in_hand[0].contents_sha256 == sha256:
+                return in_hand[0]  # the same again, which the catalog does not call stored yet
+            known, sealed = self._seal(raw, sha256=sha256)
             if in_hand is not None:
-                in_hand.result()
+                in_hand[1].result()
                 in_hand = None
             if sealed is not None:
-                in_hand = self._begin(sealed)
+                in_hand = known, self._begin(sealed)
             return known
 
         yield store
         if in_hand is not None:
-            in_hand.result()
+            in_hand[1].result()
 
     def _begin(self, sealed: Sealed) -> Future[None]:
         """Put it in a daemon thread: an executor's would be waited for when the process ends."""
@@ -126,10 +129,13 @@ class ChunkStore:
         Thread(target=copy_context().run, args=(run,), name="put", daemon=True).start()
         return future
 
-    def _seal(self, raw: bytearray) -> tuple[Chunk, Sealed | None]:
-        """What a manifest will say of it, and what is to be put, unless it is there."""
+    def _hash(self, raw: bytearray) -> str:
         self._check()
-        sha256, repository = hashlib.sha256(raw).hexdigest(), self._fleet.repository
+        return hashlib.sha256(raw).hexdigest()
+
+    def _seal(self, raw: bytearray, *, sha256: str) -> tuple[Chunk, Sealed | None]:
+        """What a manifest will say of it, and what is to be put, unless it is there."""
+        repository = self._fleet.repository
         with self._fleet.catalog.transaction() as tx:
             known = tx.chunks.touch(self._database, repository.encryption.name_of(sha256))
         if known is not None:
