@@ -29,8 +29,10 @@ LOOK_SECONDS: Final = 0.2
 _OF_THE_SERVER: Final = frozenset({"08", "40", "53", "57"})
 _INDEX: Final = b"INDEX "
 _CONSTRAINT: Final = b"CONSTRAINT "
+_COMMENT: Final = b"COMMENT "
 # Newer tools fence a script in against what psql would take for commands, by a word that nobody can guess.
-_FENCE: Final = re.compile(rb"^\\restrict (\w+)\n", re.MULTILINE)
+# Only before the first statement: the text of a comment may have such a line too.
+_FENCE: Final = re.compile(rb"\A(?:(?:--.*)?\n)*\\restrict (\w+)\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +52,18 @@ class Early:
 def find(tools: Tools, session: Session, tables: Collection[Key], *, archive_fd: int) -> tuple[Early, ...]:
     """What can be built early in these tables, constraints before indexes; `session` is where they are already."""
     spelt = spellings(session, tables)
+    listed = entries.read(tools, archive_fd=archive_fd)
     found = list[Early]()
-    for table, chosen in choose(tools, spelt, archive_fd=archive_fd).items():
+    for table, chosen in choose(tools, spelt, listed, archive_fd=archive_fd).items():
         bound = tuple(entry for entry in chosen if entry.what.startswith(_CONSTRAINT))
         for some in (bound, *((entry,) for entry in chosen if entry.what.startswith(_INDEX))):
             if some:
-                script = script_of(tools, some, archive_fd=archive_fd)
+                whole = with_comments(some, listed)
+                script = script_of(tools, whole, archive_fd=archive_fd)
                 found.append(
                     Early(
                         table=table,
-                        ids=tuple(entry.id for entry in some),
+                        ids=tuple(entry.id for entry in whole),
                         has_constraints=some is bound,
                         script=without_fence(script),
                         encoding=contents.encoding_of(script),
@@ -81,9 +85,10 @@ def spellings(session: Session, tables: Collection[Key]) -> Mapping[bytes, Key]:
     return {m.listed: (m.schema, m.name) for m in moving.members(session, oids) if m.kind == "table"}
 
 
-def choose(tools: Tools, spelt: Mapping[bytes, Key], *, archive_fd: int) -> Mapping[Key, Sequence[Entry]]:
+def choose(
+    tools: Tools, spelt: Mapping[bytes, Key], listed: Sequence[Entry], *, archive_fd: int
+) -> Mapping[Key, Sequence[Entry]]:
     """The entries of each table that depend on nothing else that comes after the data."""
-    listed = entries.read(tools, archive_fd=archive_fd)
     later = entries.ids(contents.listing(tools, archive_fd=archive_fd, section="post-data"))
     tables = {entry.id: spelt[entry.what] for entry in listed if entry.what in spelt}
     chosen = dict[Key, list[Entry]]()
@@ -92,6 +97,16 @@ def choose(tools: Tools, spelt: Mapping[bytes, Key], *, archive_fd: int) -> Mapp
         if entry.what.startswith((_INDEX, _CONSTRAINT)) and on and not entry.depends_on & later:
             chosen.setdefault(on[0], []).append(entry)
     return chosen
+
+
+def with_comments(some: Sequence[Entry], listed: Sequence[Entry]) -> Sequence[Entry]:
+    """These and what is said of them, which goes where they go.
+
+    A comment has no section of its own: pg_restore takes it to be in that of the entry listed before it, and
+    where this one is left out that may be the data, whose turn is over.
+    """
+    ids = {entry.id for entry in some}
+    return (*some, *(e for e in listed if e.what.startswith(_COMMENT) and e.depends_on & ids))
 
 
 def script_of(tools: Tools, some: Sequence[Entry], *, archive_fd: int) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +12,7 @@ from embedded.postgres import Postgres
 from shared.domain.job import Job, JobKind
 from shared.errors import Refused
 from shared.operations.databases import indexing, side
+from shared.operations.jobs import hands
 from shared.postgres import early, loading
 from shared.postgres.dsn import Dsn
 from shared.postgres.early import Early
@@ -26,6 +29,9 @@ LARGE = """
     insert into "Large one" select n, md5(n::text), repeat('x', 900) from generate_series(1, 10000) n;
     create table small (n bigint primary key references "Large one");
     insert into small select generate_series(1, 10);
+    comment on index "by Wörd" is E'of an index;\\n-- Name: no;\\n\\\\restrict no\\n';
+    comment on constraint "Large one_n_Wörd_key" on "Large one" is 'of a key';
+    comment on index "Large one_pkey" is 'of the index of a key';
 """
 THROUGH_A_VIEW = """
     create view one as select 1 as more;
@@ -138,6 +144,21 @@ def test_a_long_build_is_ended_when_the_work_is_not_wanted_any_more(session: Ses
             while_running=stop,
         )
     assert not has_index(session)
+
+
+def test_a_hand_stays_for_units_that_wait_for_the_parts_of_others(database: Maker, inline: Inline) -> None:
+    fleet = inline(database())
+    job = fleet.submit(JobKind.SNAPSHOT, {})
+    with fleet.fleet.catalog.transaction() as tx:
+        tx.parts.plan(job.id, epoch=job.epoch, parts=[(1, {}, 1), (2, {"after": [(1, 1)]}, 0)])
+        assert tx.parts.take(job.id, epoch=job.epoch, owner="other", ttl=timedelta(minutes=1))
+    with ThreadPoolExecutor(1) as threads:
+        hand = threads.submit(hands.help_out, fleet.fleet, job, lambda _: {})
+        with pytest.raises(TimeoutError):
+            hand.result(6 * hands.POLL_SECONDS)
+        with fleet.fleet.catalog.transaction() as tx:
+            assert tx.parts.finish(job.id, epoch=job.epoch, number=1, owner="other", done_bytes=1, result={})
+        assert hand.result(20) == 1
 
 
 def test_indexes_wait_for_the_keys_of_their_table_and_the_largest_table_comes_first() -> None:

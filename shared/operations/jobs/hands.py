@@ -29,6 +29,8 @@ from shared.operations.jobs.saga import StepRun, new_owner
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.05
+MOST_SECONDS = 1.0
+"""Between two looks of a hand that has waited long: the lead looks oftener, and does what it finds."""
 
 
 class Meter:
@@ -80,15 +82,16 @@ def lead(run: StepRun, work: Work) -> None:
 def help_out(fleet: Fleet, job: Job, work: Work) -> int:
     """A hand: do parts while there are any, or will be; how many were done."""
     owner, step = new_owner(fleet), str(job.step)
-    done = 0
+    done, wait = 0, POLL_SECONDS
     while True:
         if take_one(fleet, job.id, job.epoch, step=step, owner=owner, work=work, check=lambda: None):
-            done += 1
+            done, wait = done + 1, POLL_SECONDS
             continue
         with fleet.catalog.transaction() as tx:
             if not tx.parts.has_waiting(job.id, epoch=job.epoch):
                 return done
-        time.sleep(POLL_SECONDS)
+        time.sleep(wait)
+        wait = min(2 * wait, MOST_SECONDS)
 
 
 def take_one(
