@@ -33,6 +33,7 @@ HURTFUL = {
     "TimeZone": "Asia/Kathmandu",
     "standard_conforming_strings": "off",
     "quote_all_identifiers": "on",
+    "transform_null_equals": "on",
     "default_toast_compression": "pglz",
     "constraint_exclusion": "on",
     "check_function_bodies": "on",

@@ -3,7 +3,7 @@
 --   a reader that row-level security would filter fails instead of copying fewer rows;
 --   what is reported as done is on the disk, whatever the server's crash may lose of others' commits;
 --   names resolve to what the catalog says, whatever search_path the role has;
---   values have one text form, and text is read as it was written;
+--   values have one text form, and text and expressions are read as they were written;
 --   scans begin at the first page and are never parallel, so that equal pages give equal bytes.
 -- Settings that this server does not have are left out. What could cut this very query is
 -- lifted before it.
@@ -26,6 +26,7 @@ select pg_catalog.set_config(wanted.name, wanted.value, false)
                ('TimeZone', 'UTC'),
                ('lc_monetary', 'C'),
                ('array_nulls', 'on'),
+               ('transform_null_equals', 'off'),
                ('xmloption', 'content'),
                ('quote_all_identifiers', 'off'),
                ('synchronize_seqscans', 'off'),
