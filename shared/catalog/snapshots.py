@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Text,
     any_,
-    delete,
     func,
     insert,
     literal,
@@ -26,7 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from shared.catalog.mapping import table
-from shared.catalog.models import JobRow, ReadingRow, SnapshotChunkRow, SnapshotHoldRow, SnapshotRow
+from shared.catalog.models import JobRow, ReadingRow, SnapshotHoldRow, SnapshotRow
 from shared.catalog.rows import SNAPSHOT_FIELDS, to_snapshot
 from shared.catalog.statements import statement
 from shared.domain import reuse
@@ -37,7 +36,6 @@ from shared.domain.snapshot import Reason, Snapshot, SnapshotState
 
 SNAPSHOT = table(SnapshotRow)
 HOLD = table(SnapshotHoldRow)
-USED = table(SnapshotChunkRow)
 JOB = table(JobRow)
 READING = table(ReadingRow)
 
@@ -145,10 +143,13 @@ class Snapshots:
         )
         return list(self._db.execute(query.order_by(SNAPSHOT.c.sequence)).scalars())
 
-    def forget_chunks(self, snapshot_ids: Collection[str]) -> frozenset[str]:
-        """Let go of their chunks, once their manifests are gone; the names of those chunks."""
-        used = delete(USED).where(USED.c.snapshot_id == any_(literal(list(snapshot_ids), ARRAY(Text))))
-        return frozenset(self._db.execute(used.returning(USED.c.sha256)).scalars())
+    def forget_chunks(self, snapshot_ids: Collection[str], *, most: int) -> tuple[frozenset[str], bool]:
+        """Let go of so many uses of their chunks, once their manifests are gone; the names of those chunks, and
+        whether there is no more of it.
+        """
+        asked = {"snapshot_ids": list(snapshot_ids), "most": most}
+        rows = self._db.execute(statement("forget_chunks"), asked).all()
+        return frozenset(row.sha256 for row in rows), sum(row.uses for row in rows) < most
 
     def bury(self, snapshot_ids: Collection[str]) -> None:
         """The tombstones: nothing of them is stored any more."""

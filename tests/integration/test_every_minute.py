@@ -176,6 +176,29 @@ def test_retention_of_a_thousand_lets_go_a_hundred_at_a_time(unreached: InlineFl
     assert len(remaining) in {24 * 60 + 59, 24 * 60 + 60, 24 * 60 + 61}
 
 
+def test_of_large_snapshots_it_lets_go_some_twenty_thousand_chunks_at_a_time(unreached: InlineFleet) -> None:
+    unreached.configure(databases={NAME: replace(unreached.fleet.database(NAME), policy=Policy(last=60))})
+    seed(unreached, 24 * 60 + 60 + 3)
+    change(
+        unreached,
+        """with made as (insert into chunk (database, sha256, raw_bytes, stored_bytes, stored_sha256, state)
+                         select :name, sha256, 1, 1, sha256, 'stored'
+                           from (select encode(sha256(n::text::bytea), 'hex') as sha256
+                                   from generate_series(1, 15000) n) as named
+                      returning sha256),
+                going as (select id from snapshot order by sequence limit 2)
+           insert into snapshot_chunk (snapshot_id, database, sha256)
+           select going.id, :name, made.sha256 from going, made""",
+        name=NAME,
+    )
+    with counted(unreached) as sent:
+        pruned = unreached.run(JobKind.PRUNE, prune.request())
+    assert pruned.state is JobState.SUCCEEDED, pruned.error
+    assert sum("delete from snapshot_chunk" in each for each in sent) == 2
+    with unreached.fleet.catalog.engine.connect() as connection:
+        assert connection.execute(text("select count(*) from snapshot_chunk")).scalar_one() == 0
+
+
 def test_what_is_stored_is_looked_through_once_a_day_and_after_a_failure(
     database: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -35,6 +35,9 @@ SWEEP_EVERY = timedelta(hours=24)
 
 BATCH = 100
 
+USES_AT_ONCE = 20_000
+"""Of chunks, let go in one transaction: a snapshot of 1 TB has some 130,000, and the lease is renewed in between."""
+
 
 def request(*, plan_id: str | None = None) -> dict[str, object]:
     """What a prune by hand carries; with `plan_id` it removes what that plan said, or nothing."""
@@ -73,14 +76,14 @@ def prune(run: StepRun) -> Outcome:
     failpoints.reach("prune.hidden")
     # Before the first manifest goes: what the signed list names and nobody finds was deleted by somebody else.
     chain.write(run.fleet, name)
-    let_go = delete_hidden(run)
+    gone = delete_hidden(run)
     if run.job.request.get("delete"):
         deleting.refuse_kept(run.fleet, str(run.job.request["snapshot_id"]))
     sweeps = is_to_sweep(run)
     if sweeps:
         delete_uncounted(run)
         delete_widowed(run)
-    deleted, freed_bytes = delete_dead_chunks(run, only=None if sweeps else let_go)
+    deleted, freed_bytes = delete_dead_chunks(run, only=None if sweeps else gone)
     return Outcome(
         result={
             "removed": list(remove),
@@ -119,7 +122,7 @@ def removable(run: StepRun) -> tuple[Sequence[str], str | None]:
 
 def delete_hidden(run: StepRun) -> frozenset[str]:
     """Delete the manifests of all that is hidden, oldest first; the chunks that these snapshots needed."""
-    name, let_go = run.job.database, frozenset[str]()
+    name, gone = run.job.database, set[str]()
     ids = hidden(run.fleet, name)
     for first in range(0, len(ids), BATCH):
         some = ids[first : first + BATCH]
@@ -127,13 +130,25 @@ def delete_hidden(run: StepRun) -> frozenset[str]:
             run.check()
             run.fleet.repository.delete_manifest(name, snapshot_id)
             failpoints.reach("prune.manifest_deleted")
-        with run.fenced() as tx:
-            let_go |= tx.snapshots.forget_chunks(some)
-            tx.snapshots.bury(some)
+        gone |= let_go(run, some)
         failpoints.reach("prune.buried")
         for snapshot_id in some:
             log.info("snapshot_deleted", snapshot=snapshot_id)
-    return let_go
+    return frozenset(gone)
+
+
+def let_go(run: StepRun, snapshot_ids: Collection[str]) -> set[str]:
+    """Let go of the chunks of these, and bury them with the last; the names of those chunks."""
+    gone = set[str]()
+    while True:
+        with run.fenced() as tx:
+            names, is_all = tx.snapshots.forget_chunks(snapshot_ids, most=USES_AT_ONCE)
+            if is_all:
+                tx.snapshots.bury(snapshot_ids)
+        gone |= names
+        if is_all:
+            return gone
+        run.check()
 
 
 def is_to_sweep(run: StepRun) -> bool:
