@@ -173,9 +173,9 @@ class Snapshots:
         return self._db.execute(change.values(accepted_at=func.now())).rowcount == 1
 
     def suspect(self, snapshot_id: str, suspicions: Sequence[str]) -> None:
-        """Say anew why it looks wrong, or that it does not any more."""
+        """Say anew why it looks wrong, or that it does not any more; whoever accepted it had not heard of that."""
         change = update(SNAPSHOT).where(SNAPSHOT.c.id == snapshot_id)
-        self._db.execute(change.values(suspicions=list(suspicions)))
+        self._db.execute(change.values(suspicions=list(suspicions), accepted_at=None))
 
     def judge(self, snapshot_id: str, *, matched: bool) -> None:
         """Note what the newest real restore of a snapshot showed."""

@@ -26,6 +26,10 @@ NAMED = 5
 """How many tables a sentence names; of the others it tells the number."""
 
 
+STALE = "it took parts over unread while the server's record of what had changed was wrong"
+"""Said of a snapshot later on, whatever it holds beside the one before: no such comparison takes it back."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
     """What a snapshot recorded of itself: rows of each table, by `schema.name`, and raw bytes."""

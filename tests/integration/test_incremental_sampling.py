@@ -10,11 +10,15 @@ from collections.abc import Callable
 import psycopg
 
 from embedded.postgres import Postgres
+from shared.domain.access import Actor
 from shared.domain.increments import Origin
 from shared.domain.job import JobState
 from shared.domain.manifest import Manifest
+from shared.domain.suspicion import STALE
+from shared.operations.snapshots import suspecting
 from shared.postgres.dsn import Dsn
 from tests.integration.conftest import Inline
+from tests.integration.inline_fleet import NAME
 from tests.integration.test_incremental import PAGES, PARTS, origins, ready, sealed
 
 Maker = Callable[..., str]
@@ -64,6 +68,10 @@ def test_a_change_that_the_log_does_not_tell_of_is_found_and_nothing_is_built_on
     assert compared.error is not None
     assert compared.error["code"] == "incremental_wrong"
     assert "1 part " in str(compared.error["message"])
+    assert {each.id: each.standing for each in fleet.snapshots() if each.sealed_at} == {
+        first.id: "sealed",
+        believed.id: "suspect",
+    }
 
     read = sealed(fleet)
     assert built_on(read) is None
@@ -71,3 +79,29 @@ def test_a_change_that_the_log_does_not_tell_of_is_found_and_nothing_is_built_on
     after = sealed(fleet)
     assert built_on(after) == read.id
     assert after.row_count == PARTS * PAGES - 1
+
+
+TESTER = Actor(name="tester", origin="test")
+
+
+def test_whatever_may_hold_old_rows_is_suspect_and_stays_so_when_another_is_accepted(
+    database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    url, fleet = ready(postgres, database, inline, verify_incremental=4)
+    sealed(fleet)
+    change_behind_the_log(postgres, url, f"delete from t where n = {3 * PAGES + 1}")
+    one, two, three = sealed(fleet), sealed(fleet), sealed(fleet)
+    with fleet.fleet.catalog.transaction() as tx:
+        tx.snapshots.suspect(two.id, ["it had looked wrong"])
+        tx.snapshots.accept(two.id)
+    assert fleet.snapshot().state is not JobState.SUCCEEDED
+    suspicions = {each.id: each.suspicions for each in fleet.snapshots() if each.is_suspect}
+    assert suspicions == {one.id: (STALE,), two.id: ("it had looked wrong", STALE), three.id: (STALE,)}
+
+    suspecting.accept(fleet.fleet, one.id, by=TESTER)
+    assert {each.id for each in fleet.snapshots() if each.is_suspect} == {two.id, three.id}
+    read = sealed(fleet)
+    with fleet.fleet.catalog.transaction() as tx:
+        good = tx.snapshots.newest_good(NAME)
+    assert good is not None
+    assert good.id == read.id

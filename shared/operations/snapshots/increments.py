@@ -25,7 +25,9 @@ from shared.domain.reuse import Summary
 from shared.domain.wording import counted
 from shared.errors import Damaged, Permanent
 from shared.operations.jobs.saga import StepRun
+from shared.operations.snapshots import suspecting
 from shared.operations.snapshots.chunking import CHUNK_BYTES
+from shared.operations.trust import standing
 from shared.postgres import inspection, wal_summaries
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
@@ -236,20 +238,27 @@ def still_stored(
 
 
 def compare(run: StepRun, planned: Plan, read: Sequence[Part]) -> None:
-    """Damaged where a part that the server's record calls unchanged has changed; nothing is built on the base then."""
+    """Damaged where a part that the server's record calls unchanged has changed.
+
+    Nothing is built on the base then, and what may hold old rows is suspect.
+    """
+    base_id = planned.increment.built_on
     wrong = reuse.differing(planned.compared, read)
-    if not wrong:
+    if not wrong or base_id is None:
         return
     with run.fenced() as tx:
         tx.snapshots.distrust_bases(run.job.database)
+        suspecting.doubt(tx, base_id)
+    standing.keep(run.fleet, run.job.database)
     first = wrong[0].spec
     raise Damaged(
         f"{counted(len(wrong), 'part')} that the server's summaries of its log call unchanged since snapshot"
-        f" {planned.increment.built_on} {'differs' if len(wrong) == 1 else 'differ'} from it, the first in"
+        f" {base_id} {'differs' if len(wrong) == 1 else 'differ'} from it, the first in"
         f" {first.schema}.{first.table} from page {first.first_page} on",
         code="incremental_wrong",
-        hint="the next snapshot reads everything; those since the last that did may hold old rows: verify them,"
-        " and set `incremental = false` until it is known why",
+        hint="the next snapshot reads everything; those that took parts over since the last that did may hold old rows"
+        " and are suspect now: use an older one, or accept what you know to be right (a proof cannot tell: it compares"
+        " with counts that were taken over too); set `incremental = false` until it is known why",
     )
 
 

@@ -44,11 +44,12 @@ def of(fleet: Fleet, manifest: Manifest) -> Suspicion:
         measure, sentences = compare(tx, taken, now)
         former = tx.snapshots.regular_before(taken.database, taken.sequence)
     so_far = former.suspicions if former is not None and former.is_suspect else ()
+    judged = [sentence for sentence in so_far if sentence != suspicion.STALE]
     return Suspicion(
         snapshot_id=manifest.id,
         sentences=sentences,
         compared_with=measure.id if measure is not None else None,
-        is_news=suspicion.is_news(sentences, so_far=so_far),
+        is_news=suspicion.is_news(sentences, so_far=judged),
     )
 
 
@@ -72,6 +73,28 @@ def alert(tx: Transaction, found: Suspicion, *, database: str, job_id: str) -> N
         tx.outbox.add("snapshot.suspect", database=database, job_id=job_id, data=data)
     else:
         log.info("snapshot_still_suspect", suspicions=found.sentences, **facts)
+
+
+def doubt(tx: Transaction, built_on: str) -> None:
+    """Make suspect what may hold old rows, when parts of this one turn out to have changed unnoticed.
+
+    These are the snapshots that took parts over since the one that was read whole and that this one goes back to.
+    A proof does not tell: it compares with counts that were taken over as well.
+    """
+    wrong = tx.snapshots.get(built_on)
+    if wrong is None:
+        return
+    whole: Snapshot | None = wrong
+    while whole is not None and took_over(whole):
+        before = whole.how_read.built_on if whole.how_read is not None else None
+        whole = None if before is None else tx.snapshots.get(before)
+    for each in tx.snapshots.sealed_after(wrong.database, 0 if whole is None else whole.sequence):
+        if took_over(each) and suspicion.STALE not in each.suspicions:
+            tx.snapshots.suspect(each.id, (*each.suspicions, suspicion.STALE))
+
+
+def took_over(snapshot: Snapshot) -> bool:
+    return snapshot.how_read is not None and snapshot.how_read.unread.parts > 0
 
 
 def accept(fleet: Fleet, snapshot_id: str, *, by: Actor) -> Snapshot:
@@ -99,7 +122,8 @@ def accept(fleet: Fleet, snapshot_id: str, *, by: Actor) -> Snapshot:
         for each in reversed(later):
             if each.is_suspect and each.reason is not Reason.SAFEGUARD:
                 _, sentences = compare(tx, each, contents(tx, each))
-                tx.snapshots.suspect(each.id, sentences)
+                stale = (suspicion.STALE,) if suspicion.STALE in each.suspicions else ()
+                tx.snapshots.suspect(each.id, (*sentences, *stale))
         accepted = tx.snapshots.get(snapshot_id)
     standing.keep(fleet, found.database)
     return accepted or found
