@@ -11,7 +11,7 @@ FAULT_SEEDS ?= 1
 BENCH_SIZE ?= medium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up example-python example-node test faults check bus-burst round-trips-large incremental-fuzz bench bench-workers bench-encryption bench-memory bench-cost bench-queue bench-api docs pictures build lock clean
+.PHONY: help setup demo up example-python example-node test test-whole faults check bus-burst round-trips-large incremental-fuzz bench bench-workers bench-encryption bench-memory bench-cost bench-queue bench-api docs pictures build lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,8 +40,11 @@ example-python: $(SETUP)  ## a service in Python gets its database back over the
 example-node: $(SETUP)  ## the same in Node, with nothing of ours (needs node 20 and npm)
 	@$(BIN)/python -m examples.consciousness.run node
 
-test: $(SETUP)  ## run all tests against real servers (ARGS="-k name" picks some)
+test: $(SETUP)  ## run the tests against real servers (ARGS="-k name" picks some)
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-whole: $(SETUP)  ## the same and their long variants, which try what others, or the faults, try too
+	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --whole $(ARGS)
 
 faults: $(SETUP)  ## break a fleet in every known way, and look every promise up after each (FAULT_SEEDS=3)
 	@$(BIN)/python -m tests.faults --seeds $(FAULT_SEEDS) $(ARGS)

@@ -47,9 +47,13 @@ VALKEY_DATABASES = 16
 PROMETHEUS_TOOLS = ("prometheus", "promtool", "amtool")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="try the long variants too")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs Debian's PostgreSQL 15 or Prometheus, Node, systemd, or age, where it is not installed; the summary counts it."""
+    """Leave out what needs Debian's PostgreSQL 15 or Prometheus, Node, systemd, or age, where it is not installed, and the long variants; the summary counts it."""
     installed = {
         "postgres15": 15 in binaries.debian_bins(),
         "node": shutil.which("npm") is not None,
@@ -58,7 +62,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "prometheus_tools": all(shutil.which(tool) for tool in PROMETHEUS_TOOLS),
     }
     missing = {name for name, is_there in installed.items() if not is_there}
-    left_out = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
+    wanted = config.getoption("whole")
+    left_out = [
+        item
+        for item in items
+        if missing & set(getattr(item, "fixturenames", ()))
+        or (not wanted and item.get_closest_marker("whole") is not None)
+    ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
     items[:] = spread([item for item in items if item not in left_out])

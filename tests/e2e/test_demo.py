@@ -14,6 +14,7 @@ from pathlib import Path
 
 import embedded
 from tests.e2e.processes import assert_all_leave, living_in
+from tests.extent import WHOLE
 
 DEADLINE_SECONDS = 150
 DEMO = """
@@ -110,6 +111,7 @@ def test_a_process_of_the_fleet_that_dies_ends_it_with_an_error(tmp_path: Path) 
     assert "error: beat ended with status -9" in (tmp_path / "out").read_text()
 
 
+@WHOLE
 def test_its_sudden_death_ends_every_process_that_it_started(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         output_once(tmp_path, process, lambda text: "Snapshot" in text)

@@ -31,7 +31,7 @@ def test_no_order_of_calls_breaks_the_protocol(ours: Catalog) -> None:
     run_state_machine_as_test(
         OnThisCatalog,
         settings=settings(
-            max_examples=30,
+            max_examples=20,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -14,6 +14,7 @@ from shared.domain.job import JobState
 from shared.domain.parts import CopyFormat
 from shared.postgres import floors
 from shared.postgres.dsn import Dsn
+from tests.extent import WHOLE
 from tests.integration import rich_types
 from tests.integration.comparison import assert_same, connect, fingerprint, names, schema_text
 from tests.integration.conftest import Inline, RoleMaker
@@ -101,6 +102,7 @@ def test_a_database_of_15_comes_back(
     assert_it_comes_back(postgres15, role(postgres15), database(postgres15), inline, more=more)
 
 
+@WHOLE
 def test_a_database_of_17_comes_back(
     role: RoleMaker, database: Maker, postgres17: Postgres, inline: Inline
 ) -> None:

@@ -24,6 +24,7 @@ from shared.operations.snapshots.chunking import ChunkStore
 from shared.operations.upkeep import prune
 from shared.storage.folder import FolderStorage
 from tests.actors import TESTER
+from tests.extent import WHOLE
 from tests.integration import dying
 from tests.integration.inline_fleet import NAME, InlineFleet
 
@@ -246,6 +247,7 @@ def test_a_copy_waits_for_a_chunk_that_is_just_being_deleted_and_then_stores_it(
         assert tx.chunks.touch(NAME, sha256) == chunk
 
 
+@WHOLE
 def test_killed_between_any_two_of_its_acts_it_leaves_each_snapshot_whole_or_gone(shelf: Shelf) -> None:
     """One snapshot goes in each round; in each round the worker is killed at another moment."""
     shelf.keep(100)

@@ -22,6 +22,7 @@ from shared.operations.jobs import dispatch, requests, saga
 from shared.operations.jobs.saga import Outcome, StartOver, StepActions, StepRun, Steps
 from shared.storage.memory import MemoryStorage
 from tests.actors import TESTER
+from tests.extent import WHOLE
 from tests.integration.inline_fleet import NAME, InlineFleet
 
 KIND = JobKind.RESTORE
@@ -181,6 +182,7 @@ class Driver:
             saga.roll_back(self.script.steps, job.id, epoch=job.epoch, fleet=self.fleet)
 
 
+@WHOLE
 @settings(
     max_examples=80,
     deadline=None,

@@ -11,6 +11,7 @@ from psycopg import sql
 from embedded.postgres import Postgres
 from shared.domain.job import JobState
 from shared.postgres.dsn import Dsn
+from tests.extent import WHOLE
 from tests.integration.comparison import assert_same, connect, fingerprint, nothing_changes
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import refused
@@ -31,6 +32,7 @@ def test_a_superuser_brings_back_on_18_what_only_a_superuser_can_make(
     assert_it_comes_back(postgres, database(), inline)
 
 
+@WHOLE
 def test_a_superuser_brings_back_on_15_what_only_a_superuser_can_make(
     database: Maker, postgres15: Postgres, inline: Inline
 ) -> None:
