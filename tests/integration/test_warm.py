@@ -337,6 +337,9 @@ def test_a_proof_that_compared_less_keeps_none_and_a_restore_under_another_name_
     [copy] = there(fleet)
     succeeded(fleet.verify(copy.snapshot_id, digests=Digests.NONE))
     assert there(fleet) == [copy]
+    chosen = requests.choose_snapshot(fleet.fleet, NAME, snapshot_id=None, at=None)
+    beside = preview.restore_of(fleet.fleet, Intent(database=NAME, snapshot=chosen, to="beside"))
+    assert (beside.warm, beside.warm_bytes) == (None, copy.size_bytes), "whose room it may have"
     assert cold(fleet.restore(to=f"beside_{uuid.uuid4().hex[:8]}"))
     assert there(fleet) == [copy]
 

@@ -114,7 +114,7 @@ def restore_of(
         copy = warm.ready(fleet, session, intent.database, chosen.id, by=job_id) if in_place else None
         free = offers.free_bytes(session)
         needed = requirements.needed_bytes(manifest, live_bytes=size)
-        warm_bytes = warm.droppable_bytes(fleet, intent.database) if in_place else 0
+        warm_bytes = warm.droppable_bytes(fleet, intent.database) if intent.target is None else 0
         if free is not None and copy is None:  # it gives way
             free += warm_bytes
         remarks = [
