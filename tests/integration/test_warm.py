@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from sqlalchemy import text
 from api.plans import RestorePlan
 from cli import plans, records, watching
 from embedded.postgres import Postgres
+from shared import failpoints
 from shared.catalog.warm import WarmCopy
 from shared.domain.job import Job, JobKind, JobState
 from shared.domain.proof import Assertion, Digests
@@ -43,6 +46,7 @@ SCHEMA = """
     create unlogged table quick as select 1 as one;
     create table small as select 'as in the snapshot' as what
 """
+PATIENCE_SECONDS = 30.0
 SINCE = "update small set what = 'written since'; delete from big where n % 2 = 0"
 
 
@@ -245,6 +249,31 @@ def test_nor_does_it_stop_the_restore_that_relies_on_it(
     [left] = there(fleet)
     assert (left.job_id, left.let_go_at is None) == (copy.job_id, False)
     on_server(url, "select 1", Dsn.parse(url).dbname)
+
+
+def test_nor_does_one_that_is_given_away_between_the_last_look_and_its_rename(
+    fleet: InlineFleet, url: str, tmp_path: Path, given_away: Callable[[WarmCopy], None]
+) -> None:
+    [copy] = there(fleet)
+    (tmp_path / "warm.taking").write_text("hold", "ascii")
+    held = tmp_path / f"warm.taking{failpoints.STRUCK}"
+    failpoints.arm(tmp_path)
+    try:
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            restored = beside.submit(fleet.restore)
+            try:
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                while not held.exists():
+                    assert time.monotonic() < deadline, "it did not come so far"
+                    time.sleep(0.01)
+                given_away(copy)
+            finally:
+                held.unlink(missing_ok=True)
+            assert cold(restored.result())
+    finally:
+        failpoints.disarm()
+    [left] = there(fleet)
+    assert (left.job_id, fleet_oid(url, copy.name)) == (copy.job_id, copy.oid)
 
 
 def test_one_of_a_server_that_was_restarted_is_used_and_one_of_a_server_that_has_crashed_is_not(
