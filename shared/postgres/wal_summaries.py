@@ -24,6 +24,10 @@ from shared.postgres.session import Session, statement
 OLDEST_SERVER = 17
 LOOK_AGAIN_SECONDS = (0.005, 0.1)
 """How soon after a look the next one follows: twice as long each time, up to the second."""
+BEFORE = timedelta(minutes=5)
+"""What the first checkpoint may take: all that was changed in memory is written, and nobody waits for it."""
+MEANWHILE = timedelta(minutes=1)
+"""What a statement beside a moment may take: it holds up what vacuum would clean, and locks out changes of tables."""
 
 
 class Unsummarized(Exception):
@@ -39,17 +43,19 @@ class Place:
 
 
 def obstacle(session: Session) -> str | None:
-    """Why this server's summaries cannot be read by this role, whatever they hold."""
-    major = server_version(session) // 10000
-    if major < OLDEST_SERVER:
-        return f"PostgreSQL {major} keeps no summaries of its log"
-    found: str | None = row(session, statement("summaries_offered"))["obstacle"]
-    return found
+    """Why this server's summaries cannot be read by this role, whatever they hold. Raises Unsummarized."""
+    with readable(session):
+        major = server_version(session) // 10000
+        if major < OLDEST_SERVER:
+            return f"PostgreSQL {major} keeps no summaries of its log"
+        found: str | None = row(session, statement("summaries_offered"))["obstacle"]
+        return found
 
 
 def place(session: Session) -> Place:
-    """Where the log ends now."""
-    found = row(session, statement("log_place"))
+    """Where the log ends now. Raises Unsummarized."""
+    with readable(session):
+        found = row(session, statement("log_place"))
     lsn = found.pop("lsn")
     return Place(server=Server(**found), lsn=lsn)
 
@@ -159,6 +165,18 @@ def table_states(session: Session, tables: Collection[tuple[str, str]]) -> tuple
         )
         for r in found
     )
+
+
+@contextmanager
+def bounded(session: Session, *, within: timedelta) -> Generator[None]:
+    """No statement takes longer than that. Not inside a transaction."""
+    milliseconds = round(within.total_seconds() * 1000)
+    session.execute("select pg_catalog.set_config('statement_timeout', %s, false)", [str(milliseconds)])
+    try:
+        yield
+    finally:
+        if not session.closed:
+            session.execute("set statement_timeout = 0")
 
 
 @contextmanager

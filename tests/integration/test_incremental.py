@@ -111,6 +111,18 @@ def test_a_server_of_17_need_not_be_read_either(
     assert first.parts == second.parts
 
 
+def test_a_server_of_17_tells_of_pages_that_were_cut_off(
+    database: Maker, postgres17: Postgres, inline: Inline
+) -> None:
+    """Of these its summaries tell by the new length alone."""
+    url, fleet = ready(postgres17, database, inline)
+    sealed(fleet)
+    run(url, f"delete from t where n > {PARTS * PAGES - 100}", "vacuum t")
+    cut = sealed(fleet)
+    assert [part.origin for part in cut.parts] == [Origin.UNREAD] * (PARTS - 1) + [Origin.NEW]
+    assert cut.row_count == PARTS * PAGES - 100
+
+
 def test_a_server_without_summaries_is_read(database: Maker, postgres15: Postgres, inline: Inline) -> None:
     url = database(postgres15)
     run(url, TABLE)

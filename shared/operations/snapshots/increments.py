@@ -79,15 +79,16 @@ def begin(run: StepRun, session: Session) -> Start:
     if inspection.size_bytes(session) <= EMPTY_BYTES + SPLIT_BYTES:
         # Two checkpoints would cost more than all that it holds.
         return Start(obstacle=ALL_SMALL)
-    obstacle = wal_summaries.obstacle(session)
-    if obstacle is not None:
-        return Start(obstacle=obstacle)
     try:
-        # What changed before stands in another summary then than what changes from here on.
-        wal_summaries.checkpoint(session)
+        with wal_summaries.bounded(session, within=wal_summaries.BEFORE):
+            obstacle = wal_summaries.obstacle(session)
+            if obstacle is not None:
+                return Start(obstacle=obstacle)
+            # What changed before stands in another summary then than what changes from here on.
+            wal_summaries.checkpoint(session)
+            here = wal_summaries.place(session)
     except Unsummarized as exc:
         return Start(obstacle=str(exc))
-    here = wal_summaries.place(session)
     settled = wal_summaries.writers_end(session, within=run.database.base_wait, check=run.check)
     return Start(here=here, is_settled=settled)
 
@@ -101,13 +102,20 @@ def plan(
     tables: Sequence[Table],
     specs: Sequence[PartSpec],
     digestible: Collection[tuple[str, str]],
+    may_compare: bool,
 ) -> Plan:
-    """In the moment, and with the tables locked. What it takes over retention leaves alone for a day."""
+    """In the moment, and with the tables locked. What it takes over retention leaves alone for a day.
+
+    Where it may not, what is to be compared is so by the next snapshot that may.
+    """
     if start.here is None:
         return Plan(increment=unbased(start.obstacle))
     states = wal_summaries.table_states(session, {(spec.schema, spec.table) for spec in specs})
     # Beside the moment: what fails in there must not end it.
-    with connected(dsn, application_name=run.name) as beside:
+    with (
+        connected(dsn, application_name=run.name) as beside,
+        wal_summaries.bounded(beside, within=wal_summaries.MEANWHILE),
+    ):
         try:
             there = place_on(beside, start.here)
             summaries = wal_summaries.reach(beside, there, within=run.database.base_wait, check=run.check)
@@ -141,7 +149,7 @@ def plan(
         return Plan(increment=increment)
     before = newest.how_read.unchecked if newest is not None and newest.how_read is not None else 0
     every = run.database.verify_incremental
-    if every and before + 1 >= every:
+    if may_compare and every and before + 1 >= every:
         return Plan(increment=replace(increment, built_on=base.id), compared=kept)
     return Plan(increment=replace(increment, built_on=base.id, unchecked=before + 1), taken_over=kept)
 
@@ -210,9 +218,16 @@ def changes_since(  # noqa: PLR0917 - one caller, and each of these is another t
     witnesses = {each.end for each in summaries if each.timeline == there.server.timeline}
     if way is None or base.summarized_to not in witnesses:
         raise Unsummarized(f"the summaries of the log since snapshot {manifest.id} are not complete")
+    return wal_summaries.changes(session, way, there.server, widths_by_file(states, specs))
+
+
+def widths_by_file(states: Sequence[TableState], specs: Sequence[PartSpec]) -> Mapping[int, int]:
+    """How many pages each range of a table has, by filenode. Unsummarized where two have one, in two tablespaces."""
     wide = reuse.widths(specs)
     by_file = {state.filenode: wide[state.schema, state.name] for state in states}
-    return wal_summaries.changes(session, way, there.server, by_file)
+    if len(by_file) != len(states):
+        raise Unsummarized("two tables have files of one number")
+    return by_file
 
 
 def still_stored(
