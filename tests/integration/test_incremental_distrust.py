@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from embedded.postgres import Postgres
 from shared import failpoints
 from shared.domain.increments import Origin
 from shared.domain.job import JobState
+from shared.domain.snapshot import Reason
+from shared.operations.proofs.rereading import read_again
 from shared.operations.snapshots.increments import NO_BASE
 from shared.storage.repository import chunk_key
 from tests.integration.conftest import Inline
@@ -50,7 +53,7 @@ def test_what_was_built_on_one_that_is_found_wrong_before_it_is_sealed_is_built_
 ) -> None:
     _, fleet = ready(postgres, database, inline)
     base = sealed(fleet)
-    with held_at("seal.checked", tmp_path) as reached, ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor() as threads, held_at("seal.checked", tmp_path) as reached:
         sealing = threads.submit(sealed, fleet)
         until(reached.exists)
         with fleet.fleet.catalog.transaction() as tx:
@@ -62,6 +65,35 @@ def test_what_was_built_on_one_that_is_found_wrong_before_it_is_sealed_is_built_
     after = sealed(fleet)
     assert after.increment is not None
     assert after.increment.reason == NO_BASE
+
+
+def test_a_part_that_is_found_damaged_after_it_was_taken_over_is_read_before_the_seal(
+    database: Maker, postgres: Postgres, inline: Inline, tmp_path: Path
+) -> None:
+    """Name and size are as they were."""
+    _, fleet = ready(postgres, database, inline)
+    base = sealed(fleet)
+    with ThreadPoolExecutor() as threads, held_at("copy.shared_out", tmp_path) as reached:
+        sealing = threads.submit(sealed, fleet)
+        until(reached.exists)
+        spoil(fleet, base.parts[1].chunks[0].sha256)
+        kept = next(each for each in fleet.snapshots() if each.id == base.id)
+        _, troubles = read_again(fleet.fleet, kept, reading_id=str(uuid.uuid4()), each=lambda _number: None)
+        reached.unlink()
+        again = sealing.result()
+    assert [*troubles] == [base.parts[1].chunks[0].sha256]
+    assert again.parts == base.parts
+    assert fleet.verify(again.id).state is JobState.SUCCEEDED
+
+
+def test_a_safety_snapshot_compares_nothing(database: Maker, postgres: Postgres, inline: Inline) -> None:
+    """It comes before a restore that somebody needs: what the server's record is worth is no matter of that moment."""
+    _, fleet = ready(postgres, database, inline, verify_incremental=1)
+    sealed(fleet)
+    assert origins(sealed(fleet)) == {Origin.KNOWN: PARTS}
+    assert fleet.restore(safeguard=True).state is JobState.SUCCEEDED
+    how_read = [each.how_read for each in fleet.snapshots() if each.reason is Reason.SAFEGUARD]
+    assert [each.unread.parts for each in how_read if each] == [PARTS]
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from shared.domain.manifest import (
 )
 from shared.domain.parts import PartSpec
 from shared.errors import Damaged, NotFound, Refused
+from shared.operations.databases import stored
 from shared.operations.jobs.saga import Outcome, StartOver, StepRun
 from shared.operations.proofs import verify
 from shared.operations.snapshots import suspecting
@@ -133,7 +134,11 @@ def close(run: StepRun, taking: Taking) -> Sealing:
 
 
 def not_stored(run: StepRun, manifest: Manifest) -> Mapping[str, str]:
-    """What is wrong with which chunk. Of those that nobody has read, and were sealed once, name and size are enough."""
+    """What is wrong with which chunk.
+
+    Of those that nobody has read name and size are enough: they were sealed once. What somebody has found damaged since
+    they were taken over is read to its last byte.
+    """
     read = [chunk for part in manifest.parts if part.origin is not Origin.UNREAD for chunk in part.chunks]
     asked_for = {chunk.sha256: chunk for chunk in (*manifest.archive, *read)}
     wrong: dict[str, str] = {}
@@ -144,6 +149,10 @@ def not_stored(run: StepRun, manifest: Manifest) -> Mapping[str, str]:
             wrong[chunk.sha256] = trouble
         run.report(checked_objects=number)
     others = [chunk for name, chunk in manifest.distinct_chunks.items() if name not in asked_for]
+    with run.fleet.catalog.singly() as tx:
+        trusted = tx.chunks.known(run.job.database, [chunk.sha256 for chunk in others])
+    doubtful = [chunk for chunk in others if chunk.sha256 not in trusted]
+    wrong |= stored.troubles_of(run.fleet, run.job.database, doubtful, deep=True, each=lambda _: run.check())
     run.check()
     lost = run.fleet.repository.lost_on_any_side(run.job.database, others)
     run.report(checked_objects=len(asked_for) + len(others))
