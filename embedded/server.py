@@ -90,8 +90,13 @@ class Server(ABC):
     def ready(self) -> None:
         """Wait until it serves. Raises Unreachable, and stops it, when it does not."""
         deadline = time.monotonic() + START_PATIENCE.total_seconds()
-        while not self._serves():
-            if not self.alive or time.monotonic() > deadline:
+        while True:
+            # One that has ended may be followed by the next: of the same one, and before that could happen.
+            child = self._running()
+            has_ended = not child.alive
+            if self._serves():
+                return
+            if (has_ended and self._running() is child) or time.monotonic() > deadline:
                 words = self._running().last_words()
                 self.stop()
                 raise Unreachable(

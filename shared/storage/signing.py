@@ -111,10 +111,12 @@ class Signing:
         if key is None:
             return Verdict.UNKNOWN
         try:
-            key.verify(b64decode(found.value), found.signed)
-        except InvalidSignature:
+            value = b64decode(found.value, validate=True)
+            key.verify(value, found.signed)
+        except (ValueError, InvalidSignature):
             return Verdict.WRONG
-        return Verdict.RIGHT
+        # Base64 has several texts for the same bytes; only the one that is written counts.
+        return Verdict.RIGHT if b64encode(value).decode() == found.value else Verdict.WRONG
 
 
 UNSIGNED = Signing()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from base64 import b64decode
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shared.domain import signature
 from shared.domain.keys import Keys
@@ -43,11 +42,11 @@ def test_a_key_that_is_not_known_is_told_from_a_wrong_signature() -> None:
     assert UNSIGNED.verdict(SIGNED) is Verdict.UNKNOWN
 
 
-@given(position=st.integers(0, len(SIGNED) - 1), bit=st.integers(0, 7))
-def test_no_flipped_bit_leaves_it_right(position: int, bit: int) -> None:
-    changed = bytearray(SIGNED)
-    changed[position] ^= 1 << bit
-    assert READER.verdict(bytes(changed)) is not Verdict.RIGHT
+def test_no_flipped_bit_leaves_it_right() -> None:
+    for position, bit in itertools.product(range(len(SIGNED)), range(8)):
+        changed = bytearray(SIGNED)
+        changed[position] ^= 1 << bit
+        assert READER.verdict(bytes(changed)) is not Verdict.RIGHT, (position, bit)
 
 
 @pytest.mark.parametrize(
