@@ -28,7 +28,7 @@ PIECE_BYTES: Final = 1 << 20
 # What every tool sees of an environment; messages are recognised by their English.
 BARE: Final = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
 _TICK_SECONDS: Final = 0.2
-_GRACE_SECONDS: Final = 2.0
+_GRACE_SECONDS: Final = 5.0
 _STDERR_BYTES: Final = 1 << 20
 _SAID_BYTES: Final = 2048
 _LINE_CHARACTERS: Final = 400
@@ -116,12 +116,16 @@ def ask(argv: Sequence[str], *, timeout_seconds: float = 10) -> str | None:
 class _Child:
     """A started tool and its stderr, which is a file because a pipe could fill up and stop it."""
 
-    def __init__(self, argv: Sequence[str], popen: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
+    def __init__(
+        self, argv: Sequence[str], popen: subprocess.Popen[bytes], stderr: IO[bytes], lifeline: int
+    ) -> None:
         self.tool = os.path.basename(argv[0])  # noqa: PTH119 - a name, not a path
         self.popen = popen
         self.stdin = -1 if popen.stdin is None else popen.stdin.fileno()
         self.stdout = -1 if popen.stdout is None else popen.stdout.fileno()
         self.stderr = stderr
+        # The other end of this pipe is open in the tool and in every process that it forked, and nowhere else.
+        self.lifeline = lifeline
 
     def wait(self, tick: Callable[[], None]) -> None:
         """Wait for the end, and for every process of the group; raise ToolFailed for a bad one."""
@@ -133,13 +137,14 @@ class _Child:
             raise ToolFailed(self.tool, self.popen.returncode, _said(self.stderr))
 
     def end(self) -> None:
-        """Leave no process of the group. SIGTERM comes first: at it pg_restore cancels what its
-        backends are doing, which they would otherwise go on with for hours, and ends its workers.
+        """Leave no process of the group. SIGTERM comes first: at it each process of pg_restore cancels what
+        its backend is doing, which that would otherwise go on with for hours. The first of them does not
+        wait for the others, so its end is not theirs.
         """
         if self.popen.returncode is not None:
             return
         self._signal(signal.SIGTERM)
-        self._ended(_GRACE_SECONDS)
+        _ready(self.lifeline, select.POLLHUP, _GRACE_SECONDS)
         self._signal(signal.SIGKILL)
         self.popen.wait()
 
@@ -171,7 +176,7 @@ def _started(
     pass_fds: Sequence[int],
 ) -> Generator[_Child]:
     us = os.getpid()
-    with tempfile.TemporaryFile() as stderr:
+    with tempfile.TemporaryFile() as stderr, _lifeline() as (ours, theirs):
         try:
             popen = subprocess.Popen(
                 argv,
@@ -182,13 +187,15 @@ def _started(
                 bufsize=0,
                 cwd="/",
                 umask=0o077,
-                pass_fds=pass_fds,
+                pass_fds=(*pass_fds, theirs.fileno()),
                 start_new_session=True,
                 preexec_fn=lambda: _before_exec(us),  # noqa: PLW1509 - system calls only: no lock, no import
             )
         except OSError as exc:
             raise Refused(f"{argv[0]} cannot be started: {exc.strerror}", code="tool_not_started") from exc
-        child = _Child(argv, popen, stderr)
+        finally:
+            theirs.close()
+        child = _Child(argv, popen, stderr, ours.fileno())
         try:
             yield child
         finally:
@@ -196,6 +203,14 @@ def _started(
             child.hang_up()
             if popen.stdout is not None:
                 popen.stdout.close()
+
+
+@contextmanager
+def _lifeline() -> Generator[tuple[IO[bytes], IO[bytes]]]:
+    """A pipe that shows, when nobody holds its second end any more, that all are gone who did."""
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as ours, open(writing, "wb", buffering=0) as theirs:  # noqa: PTH123 - descriptors
+        yield ours, theirs
 
 
 def _before_exec(parent: int) -> None:
