@@ -19,6 +19,7 @@ from benchmarks.speed.measure import members
 
 LOOK_EVERY_SECONDS = 0.03
 PORT_FIELD, INODE_FIELD = 1, 9
+OF_ONE_CLOSED = "0"
 BACKENDS = (
     "select pid, client_port from pg_stat_activity where backend_type = 'client backend' and client_port > 0"
 )
@@ -56,7 +57,7 @@ def placed(backends: dict[int, int], known: dict[int, int], homes: dict[int, int
         owners = {worker: opened(members([worker])) for worker in homes}
         for pid, port in new.items():
             for worker, core in homes.items():
-                if inodes.get(port) in owners[worker]:
+                if inodes.get(port, set()) & owners[worker]:
                     put(pid, core)
     return backends
 
@@ -66,14 +67,14 @@ def put(pid: int, core: int) -> None:
         os.sched_setaffinity(pid, {core})
 
 
-def sockets(ports: Iterable[int]) -> dict[int, str]:
-    """What `/proc/PID/fd` calls the local ends of these ports."""
-    wanted, found = set(ports), dict[int, str]()
+def sockets(ports: Iterable[int]) -> dict[int, set[str]]:
+    """What `/proc/PID/fd` calls the local ends of these ports: a port serves one connection to each address."""
+    wanted, found = set(ports), dict[int, set[str]]()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         port = int(fields[PORT_FIELD].rpartition(":")[2], 16)
-        if port in wanted:
-            found[port] = f"socket:[{fields[INODE_FIELD]}]"
+        if port in wanted and fields[INODE_FIELD] != OF_ONE_CLOSED:
+            found.setdefault(port, set()).add(f"socket:[{fields[INODE_FIELD]}]")
     return found
 
 

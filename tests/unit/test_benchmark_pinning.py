@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.speed.pinning import opened, placed, sockets
+from tests.waiting import until
 
 CORE = min(os.sched_getaffinity(0))
 
@@ -34,7 +35,27 @@ def port() -> Iterator[int]:
 
 
 def test_the_socket_of_a_connection_is_found_among_the_files_of_the_process_that_opened_it(port: int) -> None:
-    assert sockets([port])[port] in opened([os.getpid()])
+    assert sockets([port])[port] & opened([os.getpid()])
+
+
+def test_a_connection_of_the_same_port_that_was_closed_does_not_hide_it() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.socket() as kept,
+        socket.socket() as closed,
+    ):
+        for connection, server in ((kept, one), (closed, other)):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            connection.bind(("127.0.0.1", kept.getsockname()[1] if connection is closed else 0))
+            connection.connect(server.getsockname())
+        port = kept.getsockname()[1]
+        assert len(sockets([port])[port]) == 2
+        accepted, _ = other.accept()
+        closed.close()
+        accepted.close()
+        until(lambda: len(sockets([port])[port]) == 1)
+        assert sockets([port])[port] & opened([os.getpid()])
 
 
 def test_a_backend_is_put_where_the_worker_is_that_it_serves(backend: int, port: int) -> None:
