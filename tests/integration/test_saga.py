@@ -182,6 +182,29 @@ class Driver:
             saga.roll_back(self.script.steps, job.id, epoch=job.epoch, fleet=self.fleet)
 
 
+def test_a_cancel_that_a_step_does_not_see_any_more_needs_no_reaper(inlined: InlineFleet) -> None:
+    """It comes between the step's last renewal and its end: nobody else looks at the job soon."""
+    acts = list[str]()
+
+    def do(run: StepRun) -> Outcome:
+        requests.cancel(inlined.fleet, run.job.id, by=TESTER)
+        acts.append("do")
+        return Outcome()
+
+    def undo(_: StepRun) -> None:
+        acts.append("undo")
+
+    fleet, steps = inlined.fleet, {(KIND, name): StepActions(do=do, undo=undo) for name in NAMES}
+    asked = inlined.submit(KIND, {})
+    (begun,) = inlined.bell.rung
+    assert not saga.run_step(steps, asked.id, epoch=begun.epoch, seq=1, fleet=fleet)
+    turned = inlined.bell.rung[-1]
+    assert (turned.id, turned.state) == (asked.id, JobState.ROLLING_BACK)
+    assert saga.roll_back(steps, asked.id, epoch=turned.epoch, fleet=fleet)
+    assert requests.find_job(fleet, asked.id).state is JobState.CANCELLED
+    assert acts == ["do", "undo"]
+
+
 @WHOLE
 @settings(
     max_examples=80,

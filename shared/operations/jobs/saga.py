@@ -268,9 +268,18 @@ def run_step(
             return False
         ended("done")
         log.info("step_finished", seconds=round(time.monotonic() - taken_at, 3))
+    return leave(fleet, job)
+
+
+def leave(fleet: Fleet, job: Job) -> bool:
+    """Whether the job's next message has something to do, now that a step has ended."""
     if job.state.is_final:
         dispatch.start_waiting(fleet, job.database)
         standing.keep_after(fleet, job)
+    elif job.cancel_requested:
+        # It was asked for after the last renewal. No next step is let in, and here is who can turn it round.
+        dispatch.reap(fleet, job.id)
+        return False
     return True
 
 
