@@ -71,16 +71,21 @@ def read(tools: Tools, *, archive_fd: int, without: Collection[int] = ()) -> Con
 
 def views_to_fill(tools: Tools, contents: Contents, *, archive_fd: int) -> ViewsToFill:
     """Their names from the statements that pg_restore would run; a list shortens and bends them."""
-    with listed(contents.views_to_fill) as list_fd:
+    script = script_of(tools, contents.views_to_fill, archive_fd=archive_fd)
+    names = tuple(match[1] for match in _REFRESH.finditer(script))
+    return ViewsToFill(names=names, encoding=encoding_of(script))
+
+
+def script_of(tools: Tools, entries: tuple[bytes, ...], *, archive_fd: int) -> bytes:
+    """The statements that pg_restore would run for these entries of the list."""
+    with listed(entries) as list_fd:
         argv = [
             str(tools.pg_restore),
             "--file=-",
             f"--use-list=/proc/self/fd/{list_fd}",
             f"/proc/self/fd/{archive_fd}",
         ]
-        script = output(argv, archive_fd, list_fd)
-    names = tuple(match[1] for match in _REFRESH.finditer(script))
-    return ViewsToFill(names=names, encoding=encoding_of(script))
+        return output(argv, archive_fd, list_fd)
 
 
 def encoding_of(script: bytes) -> str:

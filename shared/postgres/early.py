@@ -59,7 +59,8 @@ def find(tools: Tools, session: Session, tables: Collection[Key], *, archive_fd:
         for some in (bound, *((entry,) for entry in chosen if entry.what.startswith(_INDEX))):
             if some:
                 whole = with_comments(some, listed)
-                script = script_of(tools, whole, archive_fd=archive_fd)
+                lines = tuple(entry.line for entry in whole)
+                script = contents.script_of(tools, lines, archive_fd=archive_fd)
                 found.append(
                     Early(
                         table=table,
@@ -107,17 +108,6 @@ def with_comments(some: Sequence[Entry], listed: Sequence[Entry]) -> Sequence[En
     """
     ids = {entry.id for entry in some}
     return (*some, *(e for e in listed if e.what.startswith(_COMMENT) and e.depends_on & ids))
-
-
-def script_of(tools: Tools, some: Sequence[Entry], *, archive_fd: int) -> bytes:
-    with contents.listed(tuple(entry.line for entry in some)) as list_fd:
-        argv = [
-            str(tools.pg_restore),
-            "--file=-",
-            f"--use-list=/proc/self/fd/{list_fd}",
-            f"/proc/self/fd/{archive_fd}",
-        ]
-        return contents.output(argv, archive_fd, list_fd)
 
 
 def without_fence(script: bytes) -> bytes:
