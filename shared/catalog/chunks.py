@@ -14,22 +14,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     RowMapping,
-    Text,
-    any_,
     delete,
     func,
-    literal,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.mapping import table
+from shared.catalog.mapping import is_among, table
 from shared.catalog.models import ChunkRow, SnapshotChunkRow
 from shared.catalog.statements import statement
 from shared.domain.manifest import Chunk
@@ -75,7 +70,7 @@ class Chunks:
 
     def touch_all(self, database: str, sha256s: Collection[str]) -> Mapping[str, Chunk]:
         """Of these, those that are stored, by name; kept from retention for most of a day at least."""
-        of_them = (CHUNK.c.database == database, one_of(sha256s), CHUNK.c.state == "stored")
+        of_them = (CHUNK.c.database == database, is_among(CHUNK.c.sha256, sha256s), CHUNK.c.state == "stored")
         # Written seldom: a snapshot every minute names the same chunks again and again.
         aged = func.now() - timedelta(hours=1)
         self._db.execute(
@@ -105,7 +100,7 @@ class Chunks:
     def known(self, database: str, sha256s: Collection[str]) -> frozenset[str]:
         """Those of them that are stored, as far as is known."""
         query = select(CHUNK.c.sha256).where(
-            CHUNK.c.database == database, one_of(sha256s), CHUNK.c.state == "stored"
+            CHUNK.c.database == database, is_among(CHUNK.c.sha256, sha256s), CHUNK.c.state == "stored"
         )
         return frozenset(self._db.execute(query).scalars())
 
@@ -118,14 +113,14 @@ class Chunks:
 
     def all_stored(self, database: str, sha256s: Collection[str]) -> None:
         """Note that storage holds these."""
-        change = update(CHUNK).where(CHUNK.c.database == database, one_of(sha256s))
+        change = update(CHUNK).where(CHUNK.c.database == database, is_among(CHUNK.c.sha256, sha256s))
         self._db.execute(change.where(CHUNK.c.state == "storing").values(state="stored"))
 
     def listing(self, database: str, *, only: Collection[str] | None = None) -> Mapping[str, KnownChunk]:
         """What is known of every chunk, or of these, by its name."""
         query = select(CHUNK).where(CHUNK.c.database == database)
         if only is not None:
-            query = query.where(one_of(only))
+            query = query.where(is_among(CHUNK.c.sha256, only))
         return {row["sha256"]: to_known(row) for row in self._db.execute(query).mappings()}
 
     def of_snapshot(self, snapshot_id: str) -> Sequence[Chunk]:
@@ -192,8 +187,3 @@ class Chunks:
 def to_known(row: RowMapping) -> KnownChunk:
     values = {name: row[name] for name in ("sha256", "raw_bytes", "stored_bytes", "stored_sha256")}
     return KnownChunk(chunk=Chunk(**values), is_stored=row["state"] == "stored")
-
-
-def one_of(sha256s: Collection[str]) -> ColumnElement[bool]:
-    """As one parameter, however many there are: a statement takes 65,535."""
-    return CHUNK.c.sha256 == any_(literal(list(sha256s), ARRAY(Text)))

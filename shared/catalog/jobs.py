@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, any_, func, literal, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Connection, func, select, text, update
 
-from shared.catalog.mapping import table
+from shared.catalog.mapping import is_among, table
 from shared.catalog.models import JobRow, JobStepRow
 from shared.catalog.rows import to_job, to_step
 from shared.catalog.statements import statement
@@ -219,12 +218,12 @@ class Jobs:
         """Those of them that are there."""
         if not idempotency_keys:
             return []
-        query = select(JOB).where(of_keys(idempotency_keys))
+        query = select(JOB).where(is_among(JOB.c.idempotency_key, idempotency_keys))
         return [to_job(row) for row in self._db.execute(query).mappings()]
 
     def known_keys(self, idempotency_keys: Collection[str]) -> frozenset[str]:
         """Those of them that a job was made for."""
-        query = select(JOB.c.idempotency_key).where(of_keys(idempotency_keys))
+        query = select(JOB.c.idempotency_key).where(is_among(JOB.c.idempotency_key, idempotency_keys))
         return frozenset(self._db.execute(query).scalars())
 
     def find(self, prefix: str) -> list[Job]:
@@ -285,11 +284,6 @@ class Jobs:
 
     def _jobs(self, name: str, values: Mapping[str, Any]) -> list[Job]:
         return [to_job(row) for row in self._db.execute(statement(name), dict(values)).mappings()]
-
-
-def of_keys(idempotency_keys: Collection[str]) -> ColumnElement[bool]:
-    """As one parameter, however many there are."""
-    return JOB.c.idempotency_key == any_(literal(list(idempotency_keys), ARRAY(Text)))
 
 
 def submission(new: Sequence[NewJob]) -> dict[str, Any]:

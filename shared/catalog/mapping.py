@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     DateTime,
     MetaData,
     Table,
     Text,
+    any_,
+    literal,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase
 
 from shared.domain.access import Role
@@ -52,6 +56,11 @@ NOW = text("now()")
 EMPTY = text("'{}'::jsonb")
 NONE = text("'[]'::jsonb")
 LIVE = "state in ('active', 'rolling_back')"
+
+
+def is_among(column: ColumnElement[Any], values: Collection[str]) -> ColumnElement[bool]:
+    """As one parameter, however many there are: a statement takes 65,535."""
+    return column == any_(literal(list(values), ARRAY(Text)))
 
 
 def one_of(column: str, values: type[JobKind | JobState | StepState | SnapshotState | Reason | Role]) -> str:

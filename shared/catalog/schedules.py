@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Text, any_, func, literal, select, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Connection, func, select, update
 
-from shared.catalog.mapping import table
+from shared.catalog.mapping import is_among, table
 from shared.catalog.models import DatabaseRow, SlotRow
 from shared.catalog.statements import statement
 
@@ -51,12 +50,14 @@ class Schedules:
 
     def lock_all(self, names: Collection[str]) -> Sequence[KnownDatabase]:
         """The rows of those that are known, locked until this transaction ends, in one order for all who do this."""
-        query = select(*KNOWN).where(one_of(names)).order_by(DATABASE.c.name).with_for_update()
+        query = (
+            select(*KNOWN).where(is_among(DATABASE.c.name, names)).order_by(DATABASE.c.name).with_for_update()
+        )
         return [KnownDatabase(**row) for row in self._db.execute(query).mappings()]
 
     def known(self, names: Collection[str]) -> Sequence[KnownDatabase]:
         """The same to look at, by name."""
-        query = select(*KNOWN).where(one_of(names)).order_by(DATABASE.c.name)
+        query = select(*KNOWN).where(is_among(DATABASE.c.name, names)).order_by(DATABASE.c.name)
         return [KnownDatabase(**row) for row in self._db.execute(query).mappings()]
 
     def known_since(self, name: str) -> datetime | None:
@@ -89,8 +90,3 @@ class Schedules:
     def missed(self, name: str) -> int:
         query = select(func.count()).where(SLOT.c.database == name, SLOT.c.job_id.is_(None))
         return int(self._db.execute(query).scalar_one())
-
-
-def one_of(names: Collection[str]) -> ColumnElement[bool]:
-    """As one parameter, however many there are."""
-    return DATABASE.c.name == any_(literal(list(names), ARRAY(Text)))

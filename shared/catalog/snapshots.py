@@ -8,23 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     CompoundSelect,
     Connection,
-    Text,
-    any_,
     func,
     insert,
-    literal,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from shared.catalog.mapping import table
+from shared.catalog.mapping import is_among, table
 from shared.catalog.models import JobRow, ReadingRow, SnapshotHoldRow, SnapshotRow
 from shared.catalog.rows import SNAPSHOT_FIELDS, to_snapshot
 from shared.catalog.statements import statement
@@ -125,11 +120,11 @@ class Snapshots:
         """
         if not snapshot_ids:
             return
-        rows = select(SNAPSHOT.c.id).where(one_of(snapshot_ids)).order_by(SNAPSHOT.c.id)
+        rows = select(SNAPSHOT.c.id).where(is_among(SNAPSHOT.c.id, snapshot_ids)).order_by(SNAPSHOT.c.id)
         self._db.execute(rows.with_for_update())
         change = (
             update(SNAPSHOT)
-            .where(one_of(snapshot_ids))
+            .where(is_among(SNAPSHOT.c.id, snapshot_ids))
             .where(SNAPSHOT.c.state.in_([SnapshotState.SEALED, SnapshotState.FAILED]))
             .where(~SNAPSHOT.c.pinned, SNAPSHOT.c.id.not_in(self._held()))
             .values(state=SnapshotState.DELETING)
@@ -153,7 +148,9 @@ class Snapshots:
 
     def bury(self, snapshot_ids: Collection[str]) -> None:
         """The tombstones: nothing of them is stored any more."""
-        change = update(SNAPSHOT).where(one_of(snapshot_ids), SNAPSHOT.c.state == SnapshotState.DELETING)
+        change = update(SNAPSHOT).where(
+            is_among(SNAPSHOT.c.id, snapshot_ids), SNAPSHOT.c.state == SnapshotState.DELETING
+        )
         self._db.execute(change.values(state=SnapshotState.DELETED, deleted_at=func.now()))
 
     def set_pinned(self, snapshot_id: str, *, pinned: bool) -> bool:
@@ -315,7 +312,7 @@ class Snapshots:
         """Those of these that are known, whatever became of them."""
         if not snapshot_ids:
             return []
-        query = select(*SHOWN).where(one_of(snapshot_ids))
+        query = select(*SHOWN).where(is_among(SNAPSHOT.c.id, snapshot_ids))
         return [to_snapshot(row) for row in self._db.execute(query).mappings()]
 
     def sealed_after(self, database: str, sequence: int) -> Sequence[Snapshot]:
@@ -339,11 +336,6 @@ class Snapshots:
         if not with_hidden:
             query = query.where(SNAPSHOT.c.state.not_in(HIDDEN))
         return [to_snapshot(row) for row in self._db.execute(query).mappings()]
-
-
-def one_of(snapshot_ids: Collection[str]) -> ColumnElement[bool]:
-    """As one parameter, however many there are: a statement takes 65,535."""
-    return SNAPSHOT.c.id == any_(literal(list(snapshot_ids), ARRAY(Text)))
 
 
 def contents(manifest: Manifest, *, may_be_base: bool) -> dict[str, Any]:

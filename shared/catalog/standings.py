@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, insert, literal, literal_column, select, text, update
 
-from shared.catalog.mapping import table
+from shared.catalog.mapping import is_among, table
 from shared.catalog.models import SnapshotChunkRow, SnapshotRow
 from shared.catalog.rows import to_snapshot
-from shared.catalog.snapshots import SHOWN, contents, one_of
+from shared.catalog.snapshots import SHOWN, contents
 from shared.domain.manifest import Manifest
 from shared.domain.snapshot import Snapshot, SnapshotState
 from shared.domain.standing import Standing
@@ -65,7 +65,7 @@ class Standings:
         if database is not None:
             query = query.where(SNAPSHOT.c.database == database)
         if only is not None:
-            query = query.where(one_of(only))
+            query = query.where(is_among(SNAPSHOT.c.id, only))
         rows = self._db.execute(query.order_by(SNAPSHOT.c.id).limit(limit))
         return [(row.id, row.database) for row in rows]
 
