@@ -296,18 +296,26 @@ def exchange(
 def look_alone(session: Session, name: str, last_look: LastLook, *, check: Callable[[], None]) -> None:
     """Judge a database that nobody but us is in. Afterwards it lets nobody in."""
     allow(session, name, allowed=True)
-    give_up_at = time.monotonic() + SWAP_PATIENCE_SECONDS
     with last_look.enter() as inside:
-        allow(session, name, allowed=False)
-        while True:
-            check()
-            cut(session, name, but=inside.info.backend_pid)
-            if session_count(session, name) == 1:
-                break
-            if time.monotonic() > give_up_at:
-                raise Busy(f"{name!r} is in use by sessions that do not end", code="database_in_use")
-            time.sleep(LOOK_SECONDS)
+        shut_out(session, name, check=check, but=inside.info.backend_pid)
         last_look.judge(inside)
+
+
+def shut_out(session: Session, name: str, *, check: Callable[[], None], but: int = 0) -> None:
+    """Nobody is in a database when this returns, but for the backend `but`, and nobody gets in.
+
+    Raises Busy where somebody stays, Refused where that is somebody whom we may not end.
+    """
+    allow(session, name, allowed=False)
+    give_up_at = time.monotonic() + SWAP_PATIENCE_SECONDS
+    while True:
+        check()
+        cut(session, name, but=but)
+        if session_count(session, name) == (1 if but else 0):
+            return
+        if time.monotonic() > give_up_at:
+            raise Busy(f"{name!r} is in use by sessions that do not end", code="database_in_use")
+        time.sleep(LOOK_SECONDS)
 
 
 def rename_both(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from shared.domain.manifest import parse
 from shared.domain.warm import Seal
-from shared.errors import Busy
 from shared.postgres import databases
 from shared.postgres.session import Session, statement
 
@@ -19,21 +18,9 @@ COUNTS_LATE_SECONDS = 0.6
 
 
 def close(session: Session, name: str, *, check: Callable[[], None], but: int = 0) -> None:
-    """Nobody is in it when this returns, but for the backend `but`, and nobody gets in.
-
-    Raises Busy where somebody stays, Refused where that is somebody whom we may not end.
-    """
+    """As `databases.shut_out` does one of ours; what `read` tells of it afterwards is not late."""
     databases.refuse_foreign(name)
-    databases.allow(session, name, allowed=False)
-    give_up_at = time.monotonic() + databases.SWAP_PATIENCE_SECONDS
-    while True:
-        check()
-        databases.cut(session, name, but=but)
-        if databases.session_count(session, name) == (1 if but else 0):
-            break
-        if time.monotonic() > give_up_at:
-            raise Busy(f"{name!r} is in use by sessions that do not end", code="database_in_use")
-        time.sleep(databases.LOOK_SECONDS)
+    databases.shut_out(session, name, check=check, but=but)
     if session.info.server_version < FIRST_WITH_VERSIONS:
         time.sleep(COUNTS_LATE_SECONDS)
 
