@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.domain.evidence import Evidence
-from shared.domain.increments import Increment, Origin
+from shared.domain.increments import Base, Increment, Origin
 from shared.domain.parts import PartSpec
 from shared.errors import Damaged
 
@@ -162,6 +162,11 @@ class Manifest:
     @property
     def distinct_chunks(self) -> dict[str, Chunk]:
         return {chunk.sha256: chunk for chunk in self.chunks}
+
+    @property
+    def base(self) -> Base | None:
+        """What later snapshots can be built on; None where none can."""
+        return None if self.increment is None else self.increment.base
 
     @property
     def raw_bytes(self) -> int:

@@ -59,9 +59,9 @@ def chain(
 
 def obstacle(base: Manifest, server: Server) -> str | None:
     """Why nothing of an earlier snapshot can be taken over, whatever changed."""
-    if base.increment is None or base.increment.base is None:
+    if base.base is None:
         return f"snapshot {base.id} cannot be built on"
-    then = base.increment.base.server
+    then = base.base.server
     if then.system_identifier != server.system_identifier or then.database_oid != server.database_oid:
         return f"snapshot {base.id} is of another server or database"
     if then.timeline != server.timeline:
@@ -92,9 +92,9 @@ def reusable(
 
     `undigested` are the numbers of parts that may come without a digest.
     """
-    if base.increment is None or base.increment.base is None:
+    if base.base is None:
         return {}
-    then = {(t.schema, t.name): t for t in base.increment.base.tables}
+    then = {(t.schema, t.name): t for t in base.base.tables}
     same = {(t.schema, t.name): t for t in now if then.get((t.schema, t.name)) == t}
     known = {key_of(part.spec): part for part in base.parts}
     wide = widths(specs)

@@ -16,7 +16,7 @@ from psycopg import sql
 from shared.domain.manifest import parse
 from shared.postgres.dsn import Dsn
 from shared.postgres.inspection import row
-from shared.postgres.session import Session, connected, statement
+from shared.postgres.session import Session, connected, limited, statement
 
 ENOUGH = 1_000
 """Rows that are counted behind one foreign key; there may be more."""
@@ -99,10 +99,9 @@ def looking(dsn: Dsn, *, application_name: str) -> Generator[Session]:
 @contextmanager
 def within(session: Session, patience: timedelta) -> Generator[None]:
     """Each statement in here may take so long. Raises NotSeen for what is too slow, or not for us to see."""
-    milliseconds = max(1, int(patience / timedelta(milliseconds=1)))
-    session.execute(sql.SQL("set statement_timeout = {}").format(milliseconds))
     try:
-        yield
+        with limited(session, patience):
+            yield
     except psycopg.errors.QueryCanceled as exc:
         raise NotSeen(f"not within {patience.total_seconds():.0f} s") from exc
     except psycopg.errors.LockNotAvailable as exc:
@@ -120,9 +119,6 @@ def within(session: Session, patience: timedelta) -> Generator[None]:
             raise
         kind = Unreadable if exc.sqlstate in DAMAGED else NotSeen
         raise kind(exc.diag.message_primary or exc.sqlstate) from exc
-    finally:
-        if not session.closed:
-            session.execute("set statement_timeout = 0")
 
 
 def unvalidated_constraints(session: Session) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib.resources import files
 from typing import Any
 
@@ -51,6 +52,18 @@ def connected(dsn: Dsn, *, application_name: str) -> Generator[Session]:
 def scan_in_parallel(session: Session) -> None:
     """As the server is set up to; for whom the order of rows is of no matter."""
     session.execute("reset max_parallel_workers_per_gather")
+
+
+@contextmanager
+def limited(session: Session, within: timedelta) -> Generator[None]:
+    """No statement in here takes longer than that. Not inside a transaction."""
+    milliseconds = max(1, round(within / timedelta(milliseconds=1)))
+    session.execute("select pg_catalog.set_config('statement_timeout', %s, false)", [str(milliseconds)])
+    try:
+        yield
+    finally:
+        if not session.closed:
+            session.execute("set statement_timeout = 0")
 
 
 @contextmanager

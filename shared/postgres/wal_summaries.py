@@ -168,18 +168,6 @@ def table_states(session: Session, tables: Collection[tuple[str, str]]) -> tuple
 
 
 @contextmanager
-def bounded(session: Session, *, within: timedelta) -> Generator[None]:
-    """No statement takes longer than that. Not inside a transaction."""
-    milliseconds = round(within.total_seconds() * 1000)
-    session.execute("select pg_catalog.set_config('statement_timeout', %s, false)", [str(milliseconds)])
-    try:
-        yield
-    finally:
-        if not session.closed:
-            session.execute("set statement_timeout = 0")
-
-
-@contextmanager
 def readable(session: Session) -> Generator[None]:
     """Translate what the server answers where a summary has gone, or a right has. One that is gone itself raises."""
     try:

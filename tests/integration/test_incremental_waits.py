@@ -12,7 +12,7 @@ from shared.domain.parts import CopyFormat, PartSpec
 from shared.operations.snapshots.increments import widths_by_file
 from shared.postgres import wal_summaries
 from shared.postgres.dsn import Dsn
-from shared.postgres.session import connected
+from shared.postgres.session import connected, limited
 from shared.postgres.wal_summaries import Unsummarized
 
 
@@ -20,7 +20,7 @@ def test_what_takes_too_long_is_ended_and_nothing_after_it_is_in_a_hurry(postgre
     with connected(Dsn.parse(postgres.dsn()), application_name="a-test") as session:
         with (
             pytest.raises(Unsummarized, match="statement timeout"),
-            wal_summaries.bounded(session, within=timedelta(milliseconds=20)),
+            limited(session, timedelta(milliseconds=20)),
             wal_summaries.readable(session),
         ):
             session.execute("select pg_sleep(60)")

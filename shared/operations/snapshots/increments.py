@@ -30,7 +30,7 @@ from shared.operations.snapshots.chunking import CHUNK_BYTES
 from shared.operations.trust import standing
 from shared.postgres import inspection, wal_summaries
 from shared.postgres.dsn import Dsn
-from shared.postgres.session import Session, connected
+from shared.postgres.session import Session, connected, limited
 from shared.postgres.wal_summaries import Place, Unsummarized
 from shared.storage.repository import Repository
 
@@ -80,7 +80,7 @@ def begin(run: StepRun, session: Session) -> Start:
         # Two checkpoints would cost more than all that it holds.
         return Start(obstacle=ALL_SMALL)
     try:
-        with wal_summaries.bounded(session, within=wal_summaries.BEFORE):
+        with limited(session, wal_summaries.BEFORE):
             obstacle = wal_summaries.obstacle(session)
             if obstacle is not None:
                 return Start(obstacle=obstacle)
@@ -114,7 +114,7 @@ def plan(
     # Beside the moment: what fails in there must not end it.
     with (
         connected(dsn, application_name=run.name) as beside,
-        wal_summaries.bounded(beside, within=wal_summaries.MEANWHILE),
+        limited(beside, wal_summaries.MEANWHILE),
     ):
         try:
             there = place_on(beside, start.here)
@@ -192,14 +192,10 @@ def base_manifest(run: StepRun, there: Place) -> Manifest:
     obstacle = reuse.obstacle(base, there.server)
     if obstacle is not None:
         raise Unbased(obstacle)
-    if base.evidence is None or base.evidence.method != evidence.METHOD or cut(base) != CHUNK_BYTES:
+    same_cut = base.base is not None and base.base.chunk_bytes == CHUNK_BYTES
+    if base.evidence is None or base.evidence.method != evidence.METHOD or not same_cut:
         raise Unbased(f"snapshot {base.id} is of a release that cuts or digests parts in another way")
     return base
-
-
-def cut(manifest: Manifest) -> int | None:
-    base = manifest.increment.base if manifest.increment is not None else None
-    return None if base is None else base.chunk_bytes
 
 
 def changes_since(  # noqa: PLR0917 - one caller, and each of these is another thing
@@ -211,7 +207,7 @@ def changes_since(  # noqa: PLR0917 - one caller, and each of these is another t
     specs: Sequence[PartSpec],
 ) -> Mapping[int, reuse.Changes]:
     """By filenode. Raises Unsummarized where the summaries since do not tell all."""
-    base = manifest.increment.base if manifest.increment is not None else None
+    base = manifest.base
     if base is None:
         raise Unbased(NO_BASE)
     way = reuse.chain(summaries, timeline=there.server.timeline, since=base.lsn, upto=there.lsn)
