@@ -28,8 +28,8 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import text
 
-from benchmarks.cost import members
 from benchmarks.fleet import composed, facts, wait_until_ready
+from benchmarks.speed.measure import cpu_of
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.site import ADDRESSES, Named, Site, bins
 from embedded import ports
@@ -43,7 +43,6 @@ from shared.operations.upkeep import schedule
 
 PLACES = 20
 SCRAPE_EVERY = 15.0
-TICKS = os.sysconf("SC_CLK_TCK")
 
 STATEMENTS = """
 select coalesce(sum(calls) filter (where datname = 'catalog' and not control), 0)::bigint as catalog_statements,
@@ -96,12 +95,12 @@ def measure(site: Site, load: Load) -> Figures:
             ours.snapshot(next(names))
         waits = sorted(answered(ours, next(names)) for _ in range(load.doorbells))
         processes = {"worker": [child.pid for child in running.workers]} | servers(site)
-        counts, used, began = counted(site), cpu_of(processes), time.monotonic()
+        counts, used, began = counted(site), used_by(processes), time.monotonic()
         for _ in range(load.jobs):
             ours.submit_snapshot(next(names))
         ours.rest()
         seconds = time.monotonic() - began
-        spent = less(cpu_of(processes), used)
+        spent = less(used_by(processes), used)
         per_job = less(counted(site), counts) | {f"{name}_cpu_ms": 1000 * s for name, s in spent.items()}
         idle = dict[str, float]()
         if load.idle_seconds:
@@ -239,13 +238,13 @@ def at_rest(processes: Mapping[str, Sequence[int]], seconds: float, *, exporter:
     settled = time.monotonic() + SCRAPE_EVERY
     while time.monotonic() < settled:  # whatever a start costs is no rest
         time.sleep(1.0)
-    used, began = cpu_of(processes), time.monotonic()
+    used, began = used_by(processes), time.monotonic()
     while (left := began + seconds - time.monotonic()) > 0:
         with urllib.request.urlopen(url, timeout=30) as answer:
             answer.read()
         time.sleep(min(SCRAPE_EVERY, max(left, 0.1)))
     passed = time.monotonic() - began
-    return {name: spent / passed for name, spent in less(cpu_of(processes), used).items()}
+    return {name: spent / passed for name, spent in less(used_by(processes), used).items()}
 
 
 def ticked(site: Site, fleet: Fleet) -> dict[str, float]:
@@ -273,21 +272,9 @@ def servers(site: Site) -> dict[str, list[int]]:
     return {name: [server.pid] for name, server in found.items()}
 
 
-def cpu_of(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+def used_by(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
     """Seconds that they, and all that they have started, have used."""
-    return {
-        name: sum(used_by(pid) for root in roots for pid in members(root))
-        for name, roots in processes.items()
-    }
-
-
-def used_by(pid: int) -> float:
-    """With those of its children that have ended; 0 where it has ended itself."""
-    try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(int(word) for word in words[11:15]) / TICKS
+    return {name: cpu_of(roots) for name, roots in processes.items()}
 
 
 def counted(site: Site) -> dict[str, float]:

@@ -132,14 +132,18 @@ class Trees:
 
     def cpu(self) -> float:
         """Seconds used so far. What has ended counts as its parent's."""
-        found = sum(_stat(pid)[1] for pid in self._members())
-        return found / TICKS + _own_cpu()
+        return cpu_of(self._roots) + _own_cpu()
 
     def _members(self) -> list[int]:
         return members(self._roots)
 
     def _peak_mb(self) -> float:
         return max((_peak_bytes(pid) for pid in self._members()), default=0) / 1e6
+
+
+def cpu_of(roots: Collection[int]) -> float:
+    """Seconds that these processes, and all that come from them, have used so far."""
+    return sum(_stat(pid)[1] for pid in members(roots)) / TICKS
 
 
 def members(roots: Collection[int]) -> list[int]:
