@@ -25,6 +25,7 @@ from shared.domain.proof import Digests
 from shared.postgres.dsn import Dsn
 from tests.conftest import FAST
 from tests.incremental import tables, truth
+from tests.incremental.rights import allow_summaries
 from tests.incremental.statements import DEFINITIONS, ROWS, UPKEEP, Statement
 from tests.incremental.storage import ForgetfulStorage
 from tests.incremental.talks import Talk, Talks
@@ -32,11 +33,6 @@ from tests.integration.inline_fleet import MIB, NAME, InlineFleet
 
 SERVER = FAST | {"max_prepared_transactions": "20", "autovacuum": "off", "summarize_wal": "on"}
 READER = "reader"
-RIGHTS = (
-    f"grant pg_checkpoint to {READER}",
-    f"grant execute on function pg_available_wal_summaries() to {READER}",
-    f"grant execute on function pg_wal_summary_contents(bigint, pg_lsn, pg_lsn) to {READER}",
-)
 LOOK_SECONDS = 0.002
 MOST_OPEN = 5
 
@@ -88,8 +84,7 @@ class World:
             admin.execute("create database src")
             admin.execute("create database ours")
         self.talks = Talks(server.dsn("src"))
-        for right in RIGHTS:
-            self.talks.main.execute(right.encode())
+        allow_summaries(self.talks.main, READER)
         for statement in (*tables.MAKE, *map(tables.fill, tables.TABLES)):
             self.talks.main.execute(statement.encode())
         url = server.dsn("src", user=READER, password="secret")

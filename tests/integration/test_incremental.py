@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from cli import records
 from cli import snapshots as cli
@@ -20,6 +19,7 @@ from shared.postgres.dsn import Dsn
 from shared.storage.memory import MemoryStorage
 from shared.storage.mirror import MirrorStorage
 from shared.storage.repository import chunk_key
+from tests.incremental.rights import allow_summaries
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 
@@ -36,15 +36,9 @@ TABLE = f"""
 
 
 def may_summarize(server: Postgres, url: str) -> None:
-    """The rights that deploy/sql/source-incremental.sql gives."""
     dsn = Dsn.parse(url)
     with psycopg.connect(server.dsn(dsn.dbname), autocommit=True) as admin:
-        for right in (
-            "grant pg_checkpoint to {}",
-            "grant execute on function pg_available_wal_summaries() to {}",
-            "grant execute on function pg_wal_summary_contents(bigint, pg_lsn, pg_lsn) to {}",
-        ):
-            admin.execute(sql.SQL(right).format(sql.Identifier(dsn.user)))
+        allow_summaries(admin, dsn.user)
 
 
 def run(url: str, *statements: str) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from embedded.postgres import Postgres
-from shared import failpoints
 from shared.domain.increments import Origin
 from shared.domain.job import JobState
 from shared.domain.snapshot import Reason
@@ -17,6 +15,7 @@ from shared.operations.proofs.rereading import read_again
 from shared.operations.snapshots.increments import NO_BASE
 from shared.storage.repository import chunk_key
 from tests.integration.conftest import Inline
+from tests.integration.holding import held_at
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_incremental import PARTS, origins, ready, sealed
 from tests.waiting import until
@@ -94,16 +93,3 @@ def test_a_safety_snapshot_compares_nothing(database: Maker, postgres: Postgres,
     assert fleet.restore(safeguard=True).state is JobState.SUCCEEDED
     how_read = [each.how_read for each in fleet.snapshots() if each.reason is Reason.SAFEGUARD]
     assert [each.unread.parts for each in how_read if each] == [PARTS]
-
-
-@contextmanager
-def held_at(point: str, folder: Path) -> Iterator[Path]:
-    """Hold the next one that comes by there, for as long as the file is there that tells of it."""
-    (folder / point).write_text("hold")
-    reached = folder / f"{point}{failpoints.STRUCK}"
-    failpoints.arm(folder)
-    try:
-        yield reached
-    finally:
-        failpoints.disarm()
-        reached.unlink(missing_ok=True)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
 
 from api.plans import RestorePlan
 from cli import plans, records, watching
 from embedded.postgres import Postgres
-from shared import failpoints
-from shared.catalog.warm import WarmCopy
 from shared.domain.job import Job, JobKind, JobState
-from shared.domain.proof import Assertion, Digests
+from shared.domain.proof import Digests
 from shared.errors import Transient
 from shared.operations.databases import preview, warm
 from shared.operations.databases.preview import Intent
@@ -33,83 +27,34 @@ from shared.operations.restores import bootstrap
 from shared.operations.upkeep import check, schedule
 from shared.postgres.dsn import Dsn
 from tests.actors import TESTER
-from tests.integration import bus_home
 from tests.integration.comparison import assert_same, fingerprint, nothing_changes
 from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_round_trip import fill, succeeded
+from tests.integration.warm_home import (
+    cold,
+    configure,
+    fleet_oid,
+    on_server,
+    ours,
+    readied,
+    seen,
+    there,
+    url_of,
+    warmed,
+)
 
 Maker = Callable[..., str]
-SCHEMA = """
-    create table big as select n, repeat(md5(n::text), 12) as v from generate_series(1, 6000) n;
-    alter table big add primary key (n);
-    create unlogged table quick as select 1 as one;
-    create table small as select 'as in the snapshot' as what
-"""
-PATIENCE_SECONDS = 30.0
-SINCE = "update small set what = 'written since'; delete from big where n % 2 = 0"
-
-
-@pytest.fixture(scope="module")
-def home(postgres: Postgres) -> Generator[InlineFleet]:
-    with bus_home.made(postgres) as fleet:
-        yield fleet
 
 
 @pytest.fixture
 def url(home: InlineFleet) -> str:
-    return home.fleet.database(NAME).url
+    return url_of(home)
 
 
 @pytest.fixture
-def fleet(home: InlineFleet, url: str) -> InlineFleet:
-    """With a warm copy of its newest snapshot, and a live database that has gone on since; nothing is parked."""
-    home.before = lambda _job, _step: None
-    configure(home, warm=True, assertions=())
-    fill(url, "drop schema public cascade; create schema public;" + SCHEMA)
-    with home.fleet.catalog.engine.begin() as connection:
-        connection.execute(text("update parked set expires_at = now() - interval '1 s'"))
-    schedule.housekeeping(home.fleet)
-    if not home.snapshots() or seen(home).warm is None:
-        warmed(home)
-    fill(url, SINCE)
-    return home
-
-
-def warmed(fleet: InlineFleet) -> Job:
-    taken = succeeded(fleet.snapshot())
-    return succeeded(fleet.verify(str(taken.request["snapshot_id"])))
-
-
-def there(fleet: InlineFleet) -> list[WarmCopy]:
-    with fleet.fleet.catalog.transaction() as tx:
-        return list(tx.warm.there())
-
-
-def on_server(url: str, statement: str, database: str = "postgres") -> Any:
-    """As the database's owner, who owns its copies too."""
-    with psycopg.connect(Dsn.parse(url).for_database(database).conninfo("test"), autocommit=True) as session:
-        cursor = session.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else None
-
-
-def ours(url: str) -> list[str]:
-    """Databases of ours that this owner has, by kind."""
-    query = r"select datname from pg_database where datname like 'snapfleet\_%' and pg_get_userbyid(datdba) = current_user"
-    return sorted(name.split("_")[1] for (name,) in on_server(url, query))
-
-
-def configure(fleet: InlineFleet, **changes: Any) -> None:
-    fleet.configure(databases={NAME: replace(fleet.fleet.database(NAME), **changes)})
-
-
-def seen(fleet: InlineFleet) -> preview.RestorePreview:
-    chosen = requests.choose_snapshot(fleet.fleet, NAME, snapshot_id=None, at=None)
-    return preview.restore_of(fleet.fleet, Intent(database=NAME, snapshot=chosen))
-
-
-def cold(job: Job) -> bool:
-    return "warm" not in succeeded(job).result
+def fleet(home: InlineFleet) -> InlineFleet:
+    return readied(home)
 
 
 def test_the_newest_snapshot_is_swapped_in_without_being_loaded(
@@ -145,157 +90,6 @@ def test_the_newest_snapshot_is_swapped_in_without_being_loaded(
     assert on_server(url, "select what from small", name) == [("written later",)]
 
 
-def fleet_oid(url: str, name: str) -> int | None:
-    found = on_server(url, f"select oid::bigint from pg_database where datname = '{name}'")
-    return int(found[0][0]) if found else None
-
-
-def touch(url: str, copy: WarmCopy) -> None:
-    """As if nobody had been there."""
-    on_server(url, f"alter database {copy.name} allow_connections true")
-    on_server(url, "delete from small", copy.name)
-    on_server(url, f"alter database {copy.name} allow_connections false")
-
-
-def test_one_that_was_written_to_is_not_used_but_goes(fleet: InlineFleet, url: str) -> None:
-    [copy] = there(fleet)
-    touch(url, copy)
-    assert seen(fleet).warm is None
-    assert cold(fleet.restore())
-    assert on_server(url, "select what from small", Dsn.parse(url).dbname) == [("as in the snapshot",)]
-    schedule.housekeeping(fleet.fleet)
-    assert (there(fleet), ours(url)) == ([], ["parked"])
-
-
-def test_what_has_another_name_by_now_or_only_its_name_is_not_dropped(fleet: InlineFleet, url: str) -> None:
-    [copy] = there(fleet)
-    on_server(url, f"alter database {copy.name} rename to mine_{copy.oid}")
-    on_server(url, f"create database {copy.name}")
-    schedule.housekeeping(fleet.fleet)
-    assert (there(fleet), ours(url)) == ([], ["warm"])
-    assert fleet_oid(url, f"mine_{copy.oid}") == copy.oid
-    on_server(url, f"drop database {copy.name}")
-
-
-def test_one_that_is_touched_after_it_was_reserved_is_not_used_either(fleet: InlineFleet, url: str) -> None:
-    [copy] = there(fleet)
-
-    def spoil(_: Job, step: str) -> None:
-        if step == "create" and fleet_oid(url, copy.name) == copy.oid:
-            touch(url, copy)
-
-    fleet.before = spoil
-    assert cold(fleet.restore())
-    assert on_server(url, "select what from small", Dsn.parse(url).dbname) == [("as in the snapshot",)]
-    assert there(fleet) == []
-    assert ours(url) == ["parked"]
-
-
-@pytest.fixture
-def given_away(postgres: Postgres, url: str) -> Generator[Callable[[WarmCopy], None]]:
-    """Give a copy to a superuser, so that its drop is refused; what was given away comes back in the end."""
-    given: list[str] = []
-
-    def give(copy: WarmCopy) -> None:
-        given.append(copy.name)
-        on_server(postgres.dsn(), f"alter database {copy.name} owner to current_user")
-
-    yield give
-    for name in given:
-        if fleet_oid(url, name) is not None:
-            on_server(postgres.dsn(), f"alter database {name} owner to {Dsn.parse(url).user}")
-
-
-def test_one_that_cannot_be_dropped_stops_no_proof_and_goes_once_it_can_be(
-    fleet: InlineFleet, url: str, postgres: Postgres, given_away: Callable[[WarmCopy], None]
-) -> None:
-    [copy] = there(fleet)
-    given_away(copy)
-    warmed(fleet)
-    newer, older = there(fleet)
-    assert (older.job_id, older.let_go_at is None, newer.let_go_at) == (copy.job_id, False, None)
-    plan = seen(fleet)
-    assert plan.warm == newer
-    assert plan.warm_bytes == newer.size_bytes, "what cannot be dropped makes no room"
-    schedule.housekeeping(fleet.fleet)
-    assert fleet_oid(url, copy.name) == copy.oid
-    on_server(postgres.dsn(), f"alter database {copy.name} owner to {Dsn.parse(url).user}")
-    schedule.housekeeping(fleet.fleet)
-    assert (there(fleet), fleet_oid(url, copy.name)) == ([newer], None)
-
-
-@pytest.mark.parametrize("cancelled", [False, True])
-def test_nor_does_it_stop_the_restore_that_relies_on_it(
-    cancelled: bool, fleet: InlineFleet, url: str, given_away: Callable[[WarmCopy], None]
-) -> None:
-    [copy] = there(fleet)
-    given: list[Job] = []
-
-    def give(job: Job, step: str) -> None:
-        if step == "create" and not given:
-            given.append(job)
-            given_away(copy)
-            if cancelled:
-                with fleet.fleet.catalog.transaction() as tx:
-                    tx.jobs.request_cancel(job.id)
-
-    fleet.before = give
-    restored = fleet.restore()
-    assert given
-    if cancelled:
-        assert restored.state is JobState.CANCELLED
-    else:
-        assert cold(restored)
-    [left] = there(fleet)
-    assert (left.job_id, left.let_go_at is None) == (copy.job_id, False)
-    on_server(url, "select 1", Dsn.parse(url).dbname)
-
-
-def test_nor_does_one_that_is_given_away_between_the_last_look_and_its_rename(
-    fleet: InlineFleet, url: str, tmp_path: Path, given_away: Callable[[WarmCopy], None]
-) -> None:
-    [copy] = there(fleet)
-    (tmp_path / "warm.taking").write_text("hold", "ascii")
-    held = tmp_path / f"warm.taking{failpoints.STRUCK}"
-    failpoints.arm(tmp_path)
-    try:
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            restored = beside.submit(fleet.restore)
-            try:
-                deadline = time.monotonic() + PATIENCE_SECONDS
-                while not held.exists():
-                    assert time.monotonic() < deadline, "it did not come so far"
-                    time.sleep(0.01)
-                given_away(copy)
-            finally:
-                held.unlink(missing_ok=True)
-            assert cold(restored.result())
-    finally:
-        failpoints.disarm()
-    [left] = there(fleet)
-    assert (left.job_id, fleet_oid(url, copy.name)) == (copy.job_id, copy.oid)
-
-
-def test_one_of_a_server_that_was_restarted_is_used_and_one_of_a_server_that_has_crashed_is_not(
-    own_postgres: Postgres, database: Maker, inline: Inline
-) -> None:
-    """What was unlogged in it is gone."""
-    url = database(own_postgres)
-    fill(url, SCHEMA)
-    fleet = inline(url, warm=True)
-    warmed(fleet)
-    own_postgres.stop()
-    own_postgres.start()
-    assert seen(fleet).warm is not None
-    own_postgres.kill()
-    own_postgres.start()
-    assert seen(fleet).warm is None
-    assert cold(fleet.restore())
-    assert on_server(url, "select one from quick", Dsn.parse(url).dbname) == [(1,)]
-    schedule.housekeeping(fleet.fleet)
-    assert ours(url) == ["parked"]
-
-
 def test_a_plan_that_is_made_twice_keeps_to_the_copy_that_it_took_first(fleet: InlineFleet) -> None:
     """Its worker died after it, and meanwhile another proof has made another copy."""
     [copy] = there(fleet)
@@ -316,21 +110,6 @@ def test_a_plan_that_is_made_twice_keeps_to_the_copy_that_it_took_first(fleet: I
     assert restored.result["proven_by"] == copy.job_id
     [other] = there(fleet)
     assert (other.taken_by, seen(fleet).warm) == (None, other)
-
-
-def test_what_was_asked_between_proof_and_keeping_was_not_proven(fleet: InlineFleet) -> None:
-    def ask(job: Job, step: str) -> None:
-        if (job.kind, step) == (JobKind.VERIFY, "drop"):
-            configure(fleet, assertions=(Assertion(name="a.sql", sql="select false"),))
-
-    fleet.before = ask
-    warmed(fleet)
-    assert seen(fleet).warm is None
-
-
-def test_one_that_was_proven_by_other_assertions_is_not_used(fleet: InlineFleet) -> None:
-    configure(fleet, assertions=(Assertion(name="a.sql", sql="select count(*) = 1 from small"),))
-    assert seen(fleet).warm is None
 
 
 def test_it_stays_until_a_newer_snapshot_is_proven_or_nobody_asks_for_it(
