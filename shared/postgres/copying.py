@@ -1,7 +1,8 @@
 """Read parts of tables as the bytes of COPY, in somebody else's exported snapshot.
 
 asyncpg hands over many rows at a time, so no Python runs per row (figures in docs/decisions). It is used
-for this and nothing else.
+for this and nothing else. It drops what it has gathered of a copy when the server says something else in the
+middle of it, a notice or a warning (MagicStack/asyncpg#1264), so the server is told not to.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Reader:
             write(data)
 
         query = part_query(part, encoding=self._connection.get_settings().server_encoding)
-        with translated(self._where):
+        with translated(self._where), undisturbed(self._connection):
             status = self._runner.run(
                 self._connection.copy_from_query(query, output=output, format=part.format.value)
             )
@@ -69,6 +70,23 @@ class Reader:
 
     def _rows(self, part: PartSpec) -> str:
         return part_rows(part, encoding=self._connection.get_settings().server_encoding).as_string()
+
+
+@contextmanager
+def undisturbed(connection: asyncpg.Connection) -> Generator[None]:
+    """For one copy. Raises Transient (`copy_disturbed`) at its end where rows of it may be lost."""
+    said: list[object] = []
+
+    def hear(_: object, message: object) -> None:
+        said.append(message)
+
+    connection.add_log_listener(hear)
+    try:
+        yield
+    finally:
+        connection.remove_log_listener(hear)
+    if said:
+        raise Transient("the server sent a message in the middle of a copy", code="copy_disturbed")
 
 
 @contextmanager
@@ -98,6 +116,7 @@ async def connect(dsn: Dsn, *, snapshot: str, application_name: str) -> asyncpg.
     )
     try:
         await connection.execute(statement("preamble"))
+        await connection.execute("set client_min_messages = error")
         await connection.execute("begin isolation level repeatable read, read only")
         await connection.execute(f"set transaction snapshot '{snapshot}'")
         # Text travels in the database's own encoding, as pg_dump has it: nothing to convert, nothing to lose.
