@@ -1,8 +1,8 @@
 """Free TCP ports on 127.0.0.1.
 
 Between finding a port and the server's taking it, somebody else can. The range below the one from which
-the kernel serves outgoing connections leaves only those who chose the same number on purpose, and a
-random start keeps two of us apart.
+the kernel serves outgoing connections leaves only those who chose the same number on purpose. Those of
+us claim what they find: by a name that only one process of a machine can have, and that ends with it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
+from collections import deque
 
 LOWEST, HIGHEST = 20_000, 32_000
+_CLAIMED: deque[socket.socket] = deque()
+_CLAIMS = 100
+"""What was found so many ports ago has been taken since, or never will be."""
 
 
 def free(count: int) -> tuple[int, ...]:
@@ -22,9 +26,23 @@ def free(count: int) -> tuple[int, ...]:
         if len(found) == count:
             return tuple(found)
         port = LOWEST + (start + step) % (HIGHEST - LOWEST)
-        if is_free(port):
+        if is_free(port) and _claim(port):
             found.append(port)
     raise OSError(errno.EADDRINUSE, "no free port on 127.0.0.1")
+
+
+def _claim(port: int) -> bool:
+    """Hold a port's name; False where somebody holds it."""
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind(f"\0snapfleet-port-{port}")
+    except OSError:
+        held.close()
+        return False
+    _CLAIMED.append(held)
+    if len(_CLAIMED) > _CLAIMS:
+        _CLAIMED.popleft().close()
+    return True
 
 
 def is_free(port: int) -> bool:

@@ -33,6 +33,7 @@ class SeaweedFS(Server):
     def __init__(self, folder: Path, *, port: int | None = None, bucket: str = "snapshots") -> None:
         super().__init__(folder, port=port)
         self.bucket = bucket
+        self._admin = 0
 
     @property
     def endpoint(self) -> str:
@@ -53,13 +54,20 @@ class SeaweedFS(Server):
             "AWS_DEFAULT_REGION": self.region,
         }
 
+    def stop(self) -> None:
+        super().stop()
+        # It names them by its ports and leaves them. Whoever runs it as another user could not take those ports again.
+        for port in (*self._ports, self._admin):
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - where it puts them
+                left.unlink(missing_ok=True)
+
     def _choose_ports(self, remembered: Remembered) -> tuple[int, ...]:
         return remembered.ports(*_PORTS, wanted=self._wanted_port)
 
     def _launch(self) -> Child:
         self.data.mkdir(mode=0o700, exist_ok=True)
         s3, s3_grpc, filer, filer_grpc, master, master_grpc, volume, volume_grpc = self._ports
-        admin = _free_pair()
+        admin = self._admin = _free_pair()
         return Child(
             "weed",
             [
