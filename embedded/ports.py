@@ -26,13 +26,15 @@ def free(count: int) -> tuple[int, ...]:
         if len(found) == count:
             return tuple(found)
         port = LOWEST + (start + step) % (HIGHEST - LOWEST)
-        if is_free(port) and _claim(port):
+        if claim(port):
             found.append(port)
     raise OSError(errno.EADDRINUSE, "no free port on 127.0.0.1")
 
 
-def _claim(port: int) -> bool:
-    """Hold a port's name; False where somebody holds it."""
+def claim(port: int) -> bool:
+    """Keep others of us from a port for a while; False where it is not free, or somebody else's."""
+    if not is_free(port):
+        return False
     held = socket.socket(socket.AF_UNIX)
     try:
         held.bind(f"\0snapfleet-port-{port}")

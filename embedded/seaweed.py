@@ -57,7 +57,7 @@ class SeaweedFS(Server):
     def stop(self) -> None:
         super().stop()
         # It names them by its ports and leaves them. Whoever runs it as another user could not take those ports again.
-        for port in (*self._ports, self._admin):
+        for port in (*self._ports, self._admin + _PAIR_DISTANCE):
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - where it puts them
                 left.unlink(missing_ok=True)
 
@@ -105,25 +105,30 @@ class SeaweedFS(Server):
         return file
 
     def _serves(self) -> bool:
-        filer = self._ports[2]
-        return _status(self.port, "/healthz") == http.HTTPStatus.OK and (
-            _status(filer, f"/buckets/{self.bucket}/") == http.HTTPStatus.OK
+        _, _, filer, _, master, *_ = self._ports
+        return (
+            _answer("HEAD", self.port, "/healthz") is not None
+            and _answer("HEAD", filer, f"/buckets/{self.bucket}/") is not None
+            # What was stored before is known to the master when the volume server has told it.
+            and b'"DataNodes":[{' in (_answer("GET", master, "/dir/status") or b"")
         )
 
 
 def _free_pair() -> int:
     while True:
         (high,) = ports.free(1)
-        if ports.is_free(high - _PAIR_DISTANCE):
+        if ports.claim(high - _PAIR_DISTANCE):
             return high - _PAIR_DISTANCE
 
 
-def _status(port: int, path: str) -> int:
+def _answer(method: str, port: int, path: str) -> bytes | None:
+    """The body of a good answer; None where there is none."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
     try:
-        connection.request("HEAD", path)
-        return connection.getresponse().status
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.read() if answer.status == http.HTTPStatus.OK else None
     except (OSError, http.client.HTTPException):
-        return 0
+        return None
     finally:
         connection.close()
