@@ -21,7 +21,7 @@ from shared.domain.job import QUEUES, SAGAS, Job, JobKind, JobState
 from shared.errors import Unreachable
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 
 
 def a_job(kind: JobKind = JobKind.SNAPSHOT, state: JobState = JobState.ACTIVE, *, next_seq: int = 1) -> Job:

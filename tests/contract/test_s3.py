@@ -158,7 +158,7 @@ def test_a_silent_server_is_unreachable_after_the_read_timeout(proxy: Proxy, pre
     begun = time.monotonic()
     with pytest.raises(Unreachable):
         storage.get("a")
-    assert 0.6 <= time.monotonic() - begun < 5
+    assert 0.6 <= time.monotonic() - begun < 30
 
 
 def test_a_missing_bucket_is_said_and_not_made(s3_server: S3Server) -> None:

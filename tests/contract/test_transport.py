@@ -16,7 +16,7 @@ from shared.broker.app import KEY_PREFIX, make_app
 from shared.domain.job import QUEUES
 
 QUEUE = QUEUES[0]
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 def message(told: object = ([], {}, {}), **changes: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from tests.e2e.gate import Gate
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 PROGRAMS = {"python": (sys.executable,), "snapfleet": (sys.executable, "-m", "cli")}
 PORTS = ("8000", "5555", "9464", "9465", "9090")
 """On which our services and Prometheus listen, each in its own container."""

@@ -35,7 +35,7 @@ from tests.e2e.compose import HERE, ROOT, Host
 from tests.webhook import Webhook
 
 MONITORING = ROOT / "monitoring"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 NAME = "app"
 BAD = "a row that must not be"
 ROWS = 60_000  # some 10 MB: enough to be cut into parts

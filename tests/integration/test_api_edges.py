@@ -19,6 +19,7 @@ from api.serving import Closing
 from shared.errors import Unreachable
 from tests.integration.api_world import Api, key, make_context, problem, serve
 from tests.integration.inline_fleet import NAME, InlineFleet
+from tests.waiting import until
 
 DB = f"/v1/databases/{NAME}"
 JSON = {"Content-Type": "application/json"}
@@ -281,9 +282,10 @@ def raw(api: Api, lines: bytes) -> bytes:
 
 def test_no_answer_waits_for_its_own_acknowledgement(http: httpx.Client) -> None:
     """Head and body leave in two writes: with Nagle's algorithm the second one waits 40 ms for the first."""
-    took = []
-    for _ in range(20):
+
+    def is_quick() -> bool:
         began = time.monotonic()
         assert http.get("/healthz").status_code == 200
-        took.append(time.monotonic() - began)
-    assert min(took) < 0.03
+        return time.monotonic() - began < 0.03
+
+    until(is_quick)

@@ -20,7 +20,7 @@ from tests.integration import bus_home
 from tests.integration.bus_world import SOURCE, BusWorld
 from tests.integration.inline_fleet import NAME, InlineFleet
 
-PATIENCE = timedelta(seconds=30)
+PATIENCE = timedelta(seconds=90)
 SOON = timedelta(seconds=0.2)
 T = TypeVar("T")
 

@@ -186,7 +186,7 @@ def test_a_dump_given_up_leaves_no_backend(postgres: Postgres, database: Maker) 
     with dumping(tools_for(postgres), source, name="given up") as pieces:
         next(pieces)
         assert sessions(admin, "given up") == 1
-    until(lambda: sessions(admin, "given up") == 0, seconds=5)
+    until(lambda: sessions(admin, "given up") == 0)
 
 
 def test_a_stopped_restore_leaves_no_backend(postgres: Postgres, database: Maker) -> None:
@@ -205,7 +205,7 @@ def test_a_stopped_restore_leaves_no_backend(postgres: Postgres, database: Maker
             restored(
                 tools_for(postgres), target, archive, sections=["data"], name="stopped", while_running=stop
             )
-        until(lambda: sessions(admin, "stopped") == 0, seconds=20)
+        until(lambda: sessions(admin, "stopped") == 0)
 
 
 OURS = """
@@ -235,4 +235,4 @@ def test_sigkill_of_ours_leaves_no_backend_that_waits_or_works(postgres: Postgre
             until(lambda: sessions(admin, "killed", waiting=True))
             us.kill()
             us.wait()
-        until(lambda: sessions(admin, "killed") == 0, seconds=5)
+        until(lambda: sessions(admin, "killed") == 0)

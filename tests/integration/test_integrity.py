@@ -178,7 +178,7 @@ def test_what_takes_too_long_or_is_locked_is_said_and_not_guessed(database: Make
         holder.execute("lock table c in access exclusive mode")
         began = time.monotonic()
         (finding,) = look(url)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
     assert (finding.code, finding.subject) == ("not_searched", "foreign keys")
     assert "public.c: c_id_fkey (somebody holds a lock on it)" in finding.what
     (finding,) = look(url, total=0)

@@ -25,7 +25,7 @@ from shared.errors import Busy, Unreachable
 T = TypeVar("T")
 RACERS = 6
 TTL = timedelta(minutes=1)
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture

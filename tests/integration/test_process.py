@@ -47,7 +47,7 @@ def members(family: Path) -> list[int]:
 def assert_gone(family: Path) -> None:
     pids = members(family)
     assert len(pids) == 2
-    until(lambda: not any(map(runs, pids)), seconds=5)
+    until(lambda: not any(map(runs, pids)))
 
 
 PRINT_AND_EXIT = "left = int(sys.argv[1])\nwhile left: left -= os.write(1, bytes(min(left, 65536)))\nsys.exit(int(sys.argv[2]))"
@@ -248,7 +248,7 @@ def test_sigkill_of_ours_is_the_end_of_the_tool(tmp_path: Path) -> None:
         tool, child = members(tmp_path / "family")
         try:
             us.send_signal(signal.SIGKILL)
-            until(lambda: not runs(tool), seconds=5)
+            until(lambda: not runs(tool))
         finally:
             os.kill(child, signal.SIGKILL)
 

@@ -28,7 +28,7 @@ from tests.extent import WHOLE
 from tests.integration import dying
 from tests.integration.inline_fleet import NAME, InlineFleet
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 KILLS = [
     {"nth": 1},  # planned
     {"nth": 2},  # hidden

@@ -16,7 +16,7 @@ from tests.integration.conftest import Inline
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.waiting import until
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90.0
 ONE, TWO, THREE = (bytearray(text) for text in (b"one", b"two", b"three"))
 
 

@@ -30,7 +30,7 @@ from tests.integration.inline_fleet import InlineFleet
 
 SIGNALLED = -signal.SIGKILL
 OLD, NEW = "before the restore", "from the snapshot"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 CLOSED, RENAMED = 2, 3
 """Looks at the lease: with both databases closed and their sessions cut; with both renamed, before `done`."""
 

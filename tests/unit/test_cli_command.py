@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from cli import command, exits, main
 from cli.command import Ended
 from shared.errors import NotFound
+from tests.waiting import until
 
 
 def shell(script: str) -> Ended:
@@ -59,10 +59,7 @@ def test_a_signal_to_us_reaches_all_that_it_started_and_counts_as_a_failure(
     ended = command.run(["sh", "-c", 'sh -c "$0"; exit 0', inner])
     assert ended.interrupted is number
     assert not ended.is_well
-    deadline = time.monotonic() + 5
-    while not mark.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(mark.exists)
 
 
 def test_one_that_shrugs_a_signal_off_has_failed_all_the_same() -> None:
