@@ -34,6 +34,14 @@ def update(dice: Random) -> tuple[str, ...]:
     return (f"update {table} set {column_of(table)} = {text(dice)} where {ids(dice)}",)
 
 
+def update_apart(dice: Random) -> tuple[str, ...]:
+    """Where hardly anybody else changes anything: what is missed there is not made good by the next statement."""
+    table, first = dice.choice(NARROW), dice.randint(MANY // 8, MANY - 40)
+    return (
+        f"update {table} set {column_of(table)} = {text(dice)} where id between {first} and {first + dice.choice((0, 1, 5, 40))}",
+    )
+
+
 def update_in_place(dice: Random) -> tuple[str, ...]:
     """No index holds `n`, and the pages of `rows` have room."""
     return (f"update rows set n = n + 1 where {ids(dice)}",)

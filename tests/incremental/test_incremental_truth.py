@@ -20,7 +20,7 @@ STEPS, BETWEEN = 1000, (60, 180)
 def test_what_is_taken_over_unread_is_what_reading_gives(tmp_path: Path) -> None:
     # Without checksums on its pages a server logs least: a mistake that they would hide shows.
     with world_on("17", tmp_path, between=BETWEEN, wholly=False) as world:
-        fuzz(world, steps=STEPS, seed=0)
+        fuzz(world, steps=STEPS, seed=2)
         assert world.faults == []
         assert world.figures.reused > 5 * world.figures.snapshots
         assert world.figures.bases > world.figures.snapshots // 2

@@ -26,7 +26,7 @@ from shared.postgres.dsn import Dsn
 from tests.conftest import FAST
 from tests.incremental import tables, truth
 from tests.incremental.rights import allow_summaries
-from tests.incremental.statements import DEFINITIONS, ROWS, UPKEEP, Statement
+from tests.incremental.statements import DEFINITIONS, ROWS, UPKEEP, Statement, update_apart
 from tests.incremental.storage import ForgetfulStorage
 from tests.incremental.talks import Talk, Talks
 from tests.integration.inline_fleet import MIB, NAME, InlineFleet
@@ -132,6 +132,8 @@ class World:
             kind = dice.choice(("truncate", "column anew", "rename label", "swap"))
             talk.is_heavy = True
             self.talks.go_on(talk, kind, DEFINITIONS[kind](dice))
+        elif dice.random() < 1 / 2:
+            self.talks.go_on(talk, "update apart", update_apart(dice))
         else:
             kind = dice.choice([*ROWS])
             self.talks.go_on(talk, kind, ROWS[kind](dice))
