@@ -104,10 +104,9 @@ TYPES = """
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Postgres]:
-    """One of the file's own: it is started again, and loses summaries."""
-    ours = Postgres(
-        tmp_path_factory.mktemp("incremental"), settings=FAST | {"max_prepared_transactions": "5"}
-    )
+    """One of the file's own: it is started again, and loses summaries. Nobody but the tests looks at its pages."""
+    settings = FAST | {"max_prepared_transactions": "5", "autovacuum": "off"}
+    ours = Postgres(tmp_path_factory.mktemp("incremental"), settings=settings)
     ours.start()
     yield ours
     ours.stop()
