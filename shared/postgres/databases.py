@@ -142,7 +142,12 @@ def drop(session: Session, name: str) -> None:
             no_template = sql.SQL("alter database {} is_template false")
             session.execute(no_template.format(sql.Identifier(name)))
         # A parked database accepts no sessions, and a drop needs none.
-        session.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        dropping = sql.SQL("drop database if exists {}").format(sql.Identifier(name))
+        try:
+            session.execute(dropping + sql.SQL(" with (force)"))
+        except psycopg.errors.InsufficientPrivilege:
+            # Autovacuum is in it, which a forced drop wants the right to end, and any other one sends away.
+            session.execute(dropping)
 
 
 def apply(session: Session, name: str, properties: Properties) -> None:

@@ -156,8 +156,9 @@ class Site:
     # What a test only stands on is looked up in the catalog itself: a command takes a second to start.
 
     def sealed(self) -> str:
-        """The id of the newest snapshot; taken if there is none."""
-        ids = self.recorded("select id from snapshot where state = 'sealed' order by sequence desc")
+        """The id of the newest snapshot that somebody asked for; taken if there is none."""
+        asked_for = "state = 'sealed' and reason <> 'safeguard'"
+        ids = self.recorded(f"select id from snapshot where {asked_for} order by sequence desc")
         return ids[0] if ids else str(self.take()["result"]["snapshot_id"])
 
     def jobs(self) -> list[str]:

@@ -8,7 +8,7 @@ TARGET = "SNAPFLEET_TARGET_SAME_URL"
 
 
 def test_a_restore_by_its_plan_keeps_what_it_replaced_and_the_plan_holds_once(site: Site) -> None:
-    wanted = site.sealed()
+    wanted = site.take()["result"]["snapshot_id"]
     good = site.content()
     with site.session() as session:
         session.execute("update item set name = 'broken'")
