@@ -46,3 +46,15 @@ def end_idle(session: Session, backend: Backend) -> None:
             " where pid = %s and backend_start = %s and application_name = %s and starts_with(state, 'idle')",
             [backend.pid, backend.started_at, backend.application_name],
         )
+
+
+def end_superseded(session: Session, application_name: str) -> None:
+    """End the sessions of a job's former epochs, wherever in this cluster they are, and wait for that.
+
+    A worker that was paused has left a transaction open, or a statement half sent, and does not know
+    yet that it is superseded. The catalog refuses its epoch; here the end of its session does.
+    `application_name` is ours: `snapfleet:<job>:<epoch>`.
+    """
+    job, _, epoch = application_name.rpartition(":")
+    with as_logged_in(session):
+        session.execute(statement("end_superseded").encode(), {"job": f"{job}:", "epoch": epoch})

@@ -21,7 +21,7 @@ from shared import failpoints
 from shared.domain.manifest import Grant, Properties, Source
 from shared.errors import Busy, NotFound, Refused
 from shared.postgres import inspection
-from shared.postgres.session import Session, as_logged_in, statement
+from shared.postgres.session import Session
 
 log = structlog.get_logger(__name__)
 
@@ -371,18 +371,6 @@ def rename(session: Session, name: str, to: str) -> None:
 def allow(session: Session, name: str, *, allowed: bool) -> None:
     text = sql.SQL("alter database {} allow_connections {}")
     session.execute(text.format(sql.Identifier(name), sql.SQL("true" if allowed else "false")))
-
-
-def end_superseded(session: Session, application_name: str) -> None:
-    """End the sessions of a job's former epochs, wherever in this cluster they are, and wait for that.
-
-    A worker that was paused has left a transaction open, or a statement half sent, and does not know
-    yet that it is superseded. The catalog refuses its epoch; here the end of its session does.
-    `application_name` is ours: `snapfleet:<job>:<epoch>`.
-    """
-    job, _, epoch = application_name.rpartition(":")
-    with as_logged_in(session):
-        session.execute(statement("end_superseded").encode(), {"job": f"{job}:", "epoch": epoch})
 
 
 def cut(session: Session, name: str, *, but: int = 0) -> None:

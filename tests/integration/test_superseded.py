@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from embedded.postgres import Postgres
-from shared.postgres import backends, databases
+from shared.postgres import backends
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import connected
 from tests.integration.conftest import RoleMaker
@@ -30,7 +30,7 @@ def end_superseded(server: Postgres, user: str, *, epoch: int) -> list[str]:
     """As a worker does it; the names of the job's sessions that it then still sees."""
     dsn = Dsn.parse(server.dsn("postgres", user=user, password="secret"))
     with connected(dsn, application_name=f"{JOB}:{epoch}") as session:
-        databases.end_superseded(session, f"{JOB}:{epoch}")
+        backends.end_superseded(session, f"{JOB}:{epoch}")
         return [each.application_name for each in backends.of_jobs(session)]
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from shared.errors import NotFound, Refused
 from shared.operations.fleet import Fleet
-from shared.postgres import databases, floors, inspection, subscriptions, tools
+from shared.postgres import backends, databases, floors, inspection, subscriptions, tools
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
@@ -39,7 +39,7 @@ def maintenance(dsn: Dsn, name: str) -> Generator[Session]:
 def taken_over(dsn: Dsn, name: str) -> Generator[Session]:
     """Such a session for a step that changes what is in the cluster: its former workers are cut off there."""
     with maintenance(dsn, name) as session:
-        databases.end_superseded(session, name)
+        backends.end_superseded(session, name)
         yield session
 
 

@@ -42,7 +42,7 @@ from shared.operations.jobs.saga import Outcome, StepActions, StepRun
 from shared.operations.snapshots import increments, sealing
 from shared.operations.snapshots.chunking import ARCHIVE_HEAD_BYTES, ChunkStore, ChunkWriter
 from shared.operations.snapshots.taking import Taking
-from shared.postgres import copying, databases, digests, dump, evidence, inspection
+from shared.postgres import backends, copying, digests, dump, evidence, inspection
 from shared.postgres.copying import Reader
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected, consistent
@@ -127,7 +127,7 @@ def held_moment(run: StepRun) -> Generator[Moment]:
     """Export a snapshot and hold it open. Until this ends every reader of it sees the same rows."""
     dsn = run.fleet.dsn(run.job.database)
     with connected(dsn, application_name=run.name) as session:
-        databases.end_superseded(session, run.name)
+        backends.end_superseded(session, run.name)
         source.refuse_catalog(run.fleet, session)
         tools = source.choose_dumper(run.fleet, dsn, session)
         start = increments.begin(run, session)
@@ -328,7 +328,7 @@ def give_up(run: StepRun, taking: Taking) -> None:
         suppress(SnapfleetError),
         connected(run.fleet.dsn(run.job.database), application_name=run.name) as session,
     ):
-        databases.end_superseded(session, run.name)
+        backends.end_superseded(session, run.name)
 
 
 STEPS = {
