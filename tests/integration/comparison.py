@@ -63,12 +63,15 @@ PLAIN = {
 }
 
 
+def plain_options(server: Postgres) -> str:
+    plain = PLAIN | ({"transaction_timeout": "0"} if server.major >= 17 else {})
+    return " ".join(f"-c {setting}={value}" for setting, value in plain.items())
+
+
 def connect(server: Postgres, name: str) -> psycopg.Connection[Any]:
     """As superuser: sees all and may all, whatever the grants and settings are."""
-    plain = PLAIN | ({"transaction_timeout": "0"} if server.major >= 17 else {})
-    options = " ".join(f"-c {setting}={value}" for setting, value in plain.items())
     return psycopg.connect(
-        server.dsn(), dbname=name, autocommit=True, client_encoding="UTF8", options=options
+        server.dsn(), dbname=name, autocommit=True, client_encoding="UTF8", options=plain_options(server)
     )
 
 
@@ -122,6 +125,8 @@ def schema_text(server: Postgres, name: str, *, bin_dir: Path) -> list[str]:
         "PGUSER": server.superuser,
         "PGPASSWORD": server.password,
         "PGDATABASE": name,
+        # pg_dump puts an end to most waits itself, but not before its first statement, nor to all.
+        "PGOPTIONS": plain_options(server),
     }
     with connect(server, name) as session:
         own = session.info.parameter_status("server_encoding")
