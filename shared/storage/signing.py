@@ -5,26 +5,15 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_der_public_key,
-    load_pem_private_key,
-)
-
-from shared.domain import keys as domain
 from shared.domain import signature
 from shared.domain.keys import Keys
 from shared.domain.signature import Signed
-from shared.errors import Misconfigured, Refused
+from shared.errors import Refused
 
-MAKE_ONE = "`snapfleet keys create` makes one"
+if TYPE_CHECKING:
+    from shared.storage.ed25519 import PrivateKey, PublicKey
 
 
 class Verdict(StrEnum):
@@ -42,8 +31,8 @@ class Signing:
     def __init__(
         self,
         *,
-        private: Ed25519PrivateKey | None = None,
-        public: Mapping[str, Ed25519PublicKey] | None = None,
+        private: PrivateKey | None = None,
+        public: Mapping[str, PublicKey] | None = None,
         required: bool = False,
     ) -> None:
         self._private = private
@@ -53,17 +42,20 @@ class Signing:
         self.key: str | None = None
         """The id of the key that it signs with."""
         if private is not None:
-            own = private.public_key()
-            self.key = key_id(own)
-            self._public[self.key] = own
+            self.key = private.public.id
+            self._public[self.key] = private.public
 
     @classmethod
     def of(cls, keys: Keys) -> Self:
         """From text. Misconfigured where one of them is no key; the secret one is not told."""
-        known = [public_key(each) for each in keys.public_keys]
+        if keys.signing_key is None and not keys.public_keys:
+            return cls(required=keys.signing_required)
+        from shared.storage.ed25519 import PrivateKey, PublicKey  # noqa: PLC0415 - 8 MB, where there is a key
+
+        known = [PublicKey.parse(each) for each in keys.public_keys]
         return cls(
-            private=None if keys.signing_key is None else private_key(keys.signing_key),
-            public={key_id(each): each for each in known},
+            private=None if keys.signing_key is None else PrivateKey.parse(keys.signing_key),
+            public={each.id: each for each in known},
             required=keys.signing_required,
         )
 
@@ -112,53 +104,12 @@ class Signing:
             return Verdict.UNKNOWN
         try:
             value = b64decode(found.value, validate=True)
-            key.verify(value, found.signed)
-        except (ValueError, InvalidSignature):
+        except ValueError:
             return Verdict.WRONG
         # Base64 has several texts for the same bytes; only the one that is written counts.
-        return Verdict.RIGHT if b64encode(value).decode() == found.value else Verdict.WRONG
+        is_right = key.has_signed(found.signed, value) and b64encode(value).decode() == found.value
+        return Verdict.RIGHT if is_right else Verdict.WRONG
 
 
 UNSIGNED = Signing()
 """Nothing is signed, and no signature is looked at."""
-
-
-def key_id(public: Ed25519PublicKey) -> str:
-    return domain.id_of(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-
-def line_of(public: Ed25519PublicKey) -> str:
-    """A public key as it stands in settings: the one line of its PEM."""
-    return b64encode(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
-
-
-def public_key(line: str) -> Ed25519PublicKey:
-    try:
-        found = load_der_public_key(b64decode(line, validate=True))
-    except (ValueError, UnsupportedAlgorithm):
-        found = None
-    if not isinstance(found, Ed25519PublicKey):
-        raise Misconfigured(
-            f"signing.public_keys: {line!r} is no Ed25519 public key",
-            hint=f"give the line of its PEM, MCowBQYDK2VwAyEA…; {MAKE_ONE}",
-        )
-    return found
-
-
-def private_key(pem: str) -> Ed25519PrivateKey:
-    try:
-        found = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # the cause might tell of the key
-        found = None
-    if not isinstance(found, Ed25519PrivateKey):
-        raise Misconfigured(
-            "signing.key_file: it holds no Ed25519 private key in PEM without a passphrase", hint=MAKE_ONE
-        )
-    return found
-
-
-def new_key() -> tuple[str, str]:
-    """A new private key in PEM, which is secret, and its public half as settings take it."""
-    made = Ed25519PrivateKey.generate()
-    pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return pem, line_of(made.public_key())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.domain.keys import Keys
-from shared.storage import encryption, signing
+from shared.storage import encryption
+from shared.storage.ed25519 import PrivateKey
 from shared.storage.encryption import Encryption
 from shared.storage.signing import Signing
 
@@ -31,8 +32,9 @@ def pair() -> Pair:
 
 
 FLEETS, ESCROW, OTHER = pair(), pair(), pair()
-SIGNING_KEY, PUBLIC_KEY = signing.new_key()
-OTHER_SIGNING_KEY, OTHER_PUBLIC_KEY = signing.new_key()
+OURS, OTHERS = PrivateKey.new(), PrivateKey.new()
+SIGNING_KEY, PUBLIC_KEY = OURS.pem(), OURS.public.line
+OTHER_SIGNING_KEY, OTHER_PUBLIC_KEY = OTHERS.pem(), OTHERS.public.line
 
 
 def encrypting(*pairs: Pair, holding: tuple[Pair, ...] = (), name_key: str = NAME_KEY) -> Encryption:

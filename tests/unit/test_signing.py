@@ -13,7 +13,7 @@ import pytest
 from shared.domain import signature
 from shared.domain.keys import Keys
 from shared.errors import Misconfigured, Refused
-from shared.storage import signing
+from shared.storage.ed25519 import PublicKey
 from shared.storage.signing import UNSIGNED, Signing, Verdict
 from tests.unit.given_keys import OTHER_PUBLIC_KEY, OTHER_SIGNING_KEY, PUBLIC_KEY, SIGNING_KEY, signs
 
@@ -110,5 +110,5 @@ def test_what_is_no_key_is_refused_and_a_secret_one_is_not_told(keys: Keys) -> N
 
 
 def test_a_key_is_called_by_the_hash_of_its_public_half() -> None:
-    assert signing.key_id(signing.public_key(PUBLIC_KEY)) == OURS.key
+    assert PublicKey.parse(PUBLIC_KEY).id == OURS.key
     assert OURS.known == (OURS.key,)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from shared.domain.keys import id_of
 from shared.errors import Refused
-from shared.storage import encryption, signing
+from shared.storage import encryption
+from shared.storage.ed25519 import PrivateKey
 
 NAME_KEY = "name.key"
 IDENTITIES, SIGNING_KEYS = "identity-*.txt", "signing-*.pem"
@@ -33,11 +34,10 @@ def new_identity(folder: Path, *, now: datetime) -> KeyFile:
 
 
 def new_signing_key(folder: Path) -> KeyFile:
-    pem, public = signing.new_key()
-    made = signing.key_id(signing.public_key(public))
-    path = folder / SIGNING_KEYS.replace("*", made)
-    write(path, pem)
-    return KeyFile(path=path, id=made, public=public)
+    made = PrivateKey.new()
+    path = folder / SIGNING_KEYS.replace("*", made.public.id)
+    write(path, made.pem())
+    return KeyFile(path=path, id=made.public.id, public=made.public.line)
 
 
 def new_name_key(folder: Path, *, secret: bytes) -> Path:
