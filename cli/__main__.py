@@ -1,7 +1,11 @@
-"""`python -m cli`: the same as the command `snapfleet`."""
+"""`python -m cli`, and the command `snapfleet`."""
 
 import sys
 
-from cli.main import main
+from shared import garbage
 
-sys.exit(main())
+with garbage.uncollected():
+    from cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

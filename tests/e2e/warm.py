@@ -70,7 +70,7 @@ def _said(file: IO[bytes]) -> str:
 
 def serve(channel: socket.socket) -> None:
     """Until nobody is left to ask for anything."""
-    main: Callable[[], int] = import_module("cli.main").main
+    main: Callable[[], int] = import_module("cli.__main__").main
     while True:
         order, files, _flags, _address = socket.recv_fds(channel, LARGEST, 3)
         if not order:

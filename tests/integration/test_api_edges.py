@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.__main__ import ANONYMOUS
+from api.main import ANONYMOUS
 from api.limits import SECURITY
 from api.serving import Closing
 from shared.errors import Unreachable

@@ -15,7 +15,7 @@ import pytest
 import redis
 from psycopg import sql
 
-from beat.__main__ import check as check_beat
+from beat.main import check as check_beat
 from embedded import ports
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
@@ -25,7 +25,7 @@ from shared.errors import Misconfigured, Refused, SnapfleetError
 from shared.operations.composition import compose
 from shared.operations.health import starting
 from shared.settings import Settings
-from workers.__main__ import check as check_worker
+from workers.main import check as check_worker
 
 Change = Callable[..., Settings]
 SKEW = timedelta(seconds=7)

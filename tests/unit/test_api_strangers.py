@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.__main__ import refuse_strangers
+from api.main import refuse_strangers
 from shared.errors import Misconfigured
 from shared.settings.serving import ApiSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery.beat import Scheduler
 
-from beat.__main__ import due_at_once
+from beat.main import due_at_once
 from shared.broker.app import make_app
 from shared.broker.timetable import TIMETABLE
 

@@ -110,7 +110,7 @@ def test_only_the_worker_s_entry_point_can_arm_them() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr == "arm"
     ]
-    assert arming == [Path("workers/__main__.py")]
+    assert arming == [Path("workers/main.py")]
 
 
 @pytest.mark.parametrize("room", ["workers", "beat"])
