@@ -27,6 +27,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 from shared.errors import Misconfigured, NotFound, Refused
 from shared.storage import keys, verified
 from shared.storage.base import Capabilities, Stat, Storage, Upload
+from shared.storage.descriptions import make_session
 from shared.storage.s3_errors import translated
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def connect(
     )
     with translated(f"s3://{bucket}"):
         try:
-            client = (session or boto3.Session()).client("s3", endpoint_url=endpoint_url, config=config)
+            client = (session or make_session()).client("s3", endpoint_url=endpoint_url, config=config)
         except ValueError as exc:  # botocore's word for an endpoint that is no URL
             raise Misconfigured(
                 str(exc), code="endpoint_invalid", hint="correct AWS_ENDPOINT_URL_S3"
