@@ -1,4 +1,4 @@
-"""A manifest as it is stored where snapshots are signed or encrypted: format 2, a cover around that of format 1.
+"""The text of a manifest where snapshots are signed or encrypted: format 2, a cover around that of format 1.
 
     cover       readable by anyone: which snapshot it is, what came before it, which keys open it
     contents    the manifest; encrypted it is base64 of an age file of a zstd frame
@@ -57,7 +57,7 @@ OUTLINE: TypeAdapter[Outline] = TypeAdapter(Outline)
 
 
 def encode(cover: Cover) -> bytes:
-    """As it is stored but for its signature."""
+    """Its text but for its signature."""
     return COVER.dump_json(cover, indent=1) + b"\n"
 
 

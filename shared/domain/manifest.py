@@ -194,7 +194,7 @@ DAMAGED_HINT = "restore another snapshot; `snapfleet snapshot list` shows them"
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as it is stored: JSON, UTF-8, one space of indentation for whoever reads it by hand."""
+    """The manifest as JSON, UTF-8, with one space of indentation for whoever reads it by hand."""
     return MANIFEST.dump_json(manifest, indent=1) + b"\n"
 
 

@@ -14,6 +14,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+MAGIC = b"\x28\xb5\x2f\xfd"
 PIECE_BYTES = 1024 * 1024
 
 
@@ -24,6 +25,11 @@ def frame_of(raw: bytes | bytearray, *, level: int) -> bytes:
         zstd.CompressionParameter.checksum_flag: 1,
     }
     return zstd.compress(raw, options=options)
+
+
+def is_frame(body: bytes) -> bool:
+    """Whether it begins as one, which no JSON does."""
+    return body.startswith(MAGIC)
 
 
 def raw_of(frame: bytes, *, at_most: int) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from shared.domain import chain as chains
 from shared.domain.chain import Chain
 from shared.errors import Damaged, NotFound, Refused
@@ -44,12 +42,12 @@ def get_chain(storage: Storage, signing: Signing, database: str) -> Chain | None
 
 
 def refuse_untrusted(
-    storage: Storage, signing: Signing, body: bytes, *, database: str, snapshot_id: str
+    storage: Storage, signing: Signing, text: bytes, *, sha256: str, database: str, snapshot_id: str
 ) -> None:
     """Damaged(signature_wrong) of a manifest that was altered; Refused(signature_missing) of one that nobody
-    known vouches for though somebody must.
+    known vouches for though somebody must. What is signed is its text, what is listed the hash of what is stored.
     """
-    verdict = signing.verdict(body)
+    verdict = signing.verdict(text)
     if verdict is Verdict.WRONG:
         raise Damaged(
             f"the manifest of snapshot {snapshot_id} is not what was signed: somebody has altered it",
@@ -58,7 +56,7 @@ def refuse_untrusted(
         )
     if not signing.required or verdict is Verdict.RIGHT:
         return
-    if not is_listed(storage, signing, body, database=database, snapshot_id=snapshot_id):
+    if not is_listed(storage, signing, sha256, database=database, snapshot_id=snapshot_id):
         by_whom = "nobody" if verdict is Verdict.ABSENT else "somebody unknown here"
         raise Refused(
             f"the manifest of snapshot {snapshot_id} is signed by {by_whom}, and signing.required says that it"
@@ -68,10 +66,10 @@ def refuse_untrusted(
         )
 
 
-def is_listed(storage: Storage, signing: Signing, body: bytes, *, database: str, snapshot_id: str) -> bool:
+def is_listed(storage: Storage, signing: Signing, sha256: str, *, database: str, snapshot_id: str) -> bool:
     """Whether the list names this very manifest: one from before there were signatures."""
     try:
         chain = get_chain(storage, signing, database)
     except Damaged:
         return False
-    return chain is not None and chain.hashes.get(snapshot_id) == hashlib.sha256(body).hexdigest()
+    return chain is not None and chain.hashes.get(snapshot_id) == sha256

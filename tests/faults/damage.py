@@ -13,6 +13,7 @@ from shared.domain.job import SAGAS, JobKind, JobState
 from shared.domain.manifest import Chunk, Manifest
 from shared.errors import Damaged
 from shared.operations.databases import side
+from shared.storage import covers
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import Repository, chunk_key, manifest_key
 from tests.faults.case import Case
@@ -179,13 +180,13 @@ def missing(world: World) -> None:
 def edited(world: World) -> None:
     """Every value in it, however deep."""
     found = shelf(world)
-    body = json.loads(found.body("manifest"))
-    places = [*leaves(body)]
+    text = covers.unpacked(found.body("manifest"))
+    places = [*leaves(json.loads(text))]
     assert len(places) > 50
     for path in places:
-        changed = json.loads(found.body("manifest"))
+        changed = json.loads(text)
         alter(changed, path)
-        assert found.is_noticed("manifest", json.dumps(changed, indent=1).encode()), path
+        assert found.is_noticed("manifest", covers.packed(json.dumps(changed, indent=1).encode())), path
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

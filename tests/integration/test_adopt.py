@@ -16,6 +16,7 @@ from shared.operations.jobs import requests
 from shared.operations.upkeep import adopting
 from shared.operations.upkeep.adopting import Copying
 from shared.operations.upkeep.rebuilding import Entry, What
+from shared.storage import covers
 from shared.storage.folder import FolderStorage
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import chunk_key, manifest_key
@@ -57,7 +58,7 @@ def content(url: str) -> object:
 def foreign(folder: Path) -> None:
     """As if the snapshots in this folder had been taken on another server."""
     for path in folder.glob("*/snapshots/*/manifest.json"):
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(covers.unpacked(path.read_bytes()))
         manifest["source"]["system_identifier"] = "1234567890"
         path.write_text(json.dumps(manifest))
         path.with_name("standing.json").unlink()

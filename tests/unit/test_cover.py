@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from shared.domain import cover, manifest
+from shared.domain import manifest
 from shared.domain.cover import Link
+from shared.domain.manifest import Manifest
 from shared.errors import Damaged, Refused
 from shared.storage import covers
 from shared.storage.encryption import PLAIN, Encryption
+from shared.storage.frames import frame_of
 from shared.storage.memory import MemoryStorage
 from shared.storage.repository import Repository, manifest_key
 from shared.storage.signing import UNSIGNED, Signing
@@ -37,10 +41,17 @@ def repository(
     return Repository(storage or MemoryStorage(), encryption=encryption, signing=signing)
 
 
-def test_without_keys_a_manifest_is_what_it_always_was() -> None:
+def shown(by: Repository, sealed: Manifest) -> dict[str, Any]:
+    """What anybody can read of it."""
+    found: dict[str, Any] = json.loads(covers.unpacked(by.encoded(sealed, previous=None)))
+    return found
+
+
+def test_without_keys_a_manifest_is_its_json_and_takes_a_fraction_of_it() -> None:
     body = covers.encode(EXAMPLE, previous=PREVIOUS, encryption=PLAIN, signing=UNSIGNED)
-    assert body == manifest.encode(EXAMPLE)
-    assert cover.outline(body) is None
+    assert covers.unpacked(body) == manifest.encode(EXAMPLE)
+    assert len(body) < len(manifest.encode(EXAMPLE)) / 2
+    assert covers.outline(body) is None
 
 
 @pytest.mark.parametrize(
@@ -51,22 +62,23 @@ def test_it_is_read_back_as_it_was(encryption: Encryption, signing: Signing) -> 
     sha256 = ours.put_manifest(EXAMPLE, previous=PREVIOUS)
     assert ours.get_manifest(EXAMPLE.database, EXAMPLE.id, sha256=sha256) == EXAMPLE
     found, body = ours.read_manifest(EXAMPLE.database, EXAMPLE.id)
-    outline = cover.outline(body)
+    outline = covers.outline(body)
     assert outline is not None
     assert (found, outline.previous) == (EXAMPLE, PREVIOUS)
 
 
-def test_an_older_release_tells_it_from_damage() -> None:
+def test_who_knows_no_covers_tells_one_from_damage() -> None:
     body = covers.encode(EXAMPLE, previous=None, encryption=FOR_BOTH, signing=signs())
     with pytest.raises(Damaged) as refused:
-        manifest.decode(body, sha256=None)
+        manifest.decode(covers.unpacked(body), sha256=None)
     assert refused.value.code == "manifest_too_new"
 
 
 def test_nothing_of_an_encrypted_one_shows_but_whose_it_is() -> None:
-    body = covers.encode(EXAMPLE, previous=PREVIOUS, encryption=FOR_BOTH, signing=signs())
-    shown = json.loads(body)
-    assert shown.keys() == {
+    stored = covers.encode(EXAMPLE, previous=PREVIOUS, encryption=FOR_BOTH, signing=signs())
+    body = covers.unpacked(stored)
+    fields = json.loads(body)
+    assert fields.keys() == {
         "kind",
         "format",
         "id",
@@ -77,7 +89,7 @@ def test_nothing_of_an_encrypted_one_shows_but_whose_it_is() -> None:
         "contents",
         "signature",
     }
-    assert shown["keys"] == sorted([FLEETS.id, ESCROW.id])
+    assert fields["keys"] == sorted([FLEETS.id, ESCROW.id])
     assert not any(word in body.decode() for word in (ODD[-4:], "row_count", EXAMPLE.archive[0].sha256))
 
 
@@ -103,7 +115,7 @@ def test_what_looks_like_ours_and_is_not_signed_by_us_is_not_taken_for_ours() ->
     """Whoever writes to the bucket could put our cover around other contents before we write."""
     storage = MemoryStorage()
     ours = repository(storage, encryption=encrypting(FLEETS), signing=signs())
-    body = json.loads(ours.encoded(EXAMPLE, previous=None))
+    body = shown(ours, EXAMPLE)
     del body["signature"]
     body["contents"] = "AAAA"
     storage.put(manifest_key(EXAMPLE.database, EXAMPLE.id), json.dumps(body, indent=1).encode() + b"\n")
@@ -135,12 +147,11 @@ ALTERED: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("how", ALTERED)
 def test_whatever_is_altered_of_a_signed_one_is_refused_though_nobody_requires_signatures(how: str) -> None:
     storage = MemoryStorage()
-    body = repository(storage, encryption=encrypting(FLEETS), signing=signs()).encoded(
-        EXAMPLE, previous=PREVIOUS
-    )
-    changed = ALTERED[how](body)
-    assert changed != body
-    storage.put(manifest_key(EXAMPLE.database, EXAMPLE.id), changed)
+    writer = repository(storage, encryption=encrypting(FLEETS), signing=signs())
+    text = covers.unpacked(writer.encoded(EXAMPLE, previous=PREVIOUS))
+    changed = ALTERED[how](text)
+    assert changed != text
+    storage.put(manifest_key(EXAMPLE.database, EXAMPLE.id), covers.packed(changed))
     reader = repository(
         storage, encryption=encrypting(holding=(FLEETS,)), signing=signs(key=None, knows=(PUBLIC_KEY,))
     )
@@ -172,8 +183,46 @@ def test_the_manifest_of_another_snapshot_in_its_place_is_refused() -> None:
 def test_contents_of_another_snapshot_under_a_cover_are_refused() -> None:
     storage = MemoryStorage()
     ours = repository(storage, encryption=encrypting(FLEETS, holding=(FLEETS,)))
-    body = json.loads(ours.encoded(EXAMPLE, previous=None))
-    body["contents"] = json.loads(ours.encoded(replace(EXAMPLE, id="another"), previous=None))["contents"]
+    body = shown(ours, EXAMPLE)
+    body["contents"] = shown(ours, replace(EXAMPLE, id="another"))["contents"]
     storage.put(manifest_key(EXAMPLE.database, EXAMPLE.id), json.dumps(body, indent=1).encode())
     with pytest.raises(Damaged, match="its contents are of another"):
         ours.read_manifest(EXAMPLE.database, EXAMPLE.id)
+
+
+@pytest.mark.parametrize(("encryption", "signing"), [(PLAIN, UNSIGNED), (FOR_BOTH, signs())])
+def test_one_that_another_release_has_packed_otherwise_is_the_same(
+    encryption: Encryption, signing: Signing
+) -> None:
+    for otherwise in (bytes, lambda text: frame_of(text, level=19)):
+        ours = repository(encryption=encryption, signing=signing)
+        text = covers.unpacked(ours.encoded(EXAMPLE, previous=PREVIOUS))
+        there = otherwise(text)
+        ours.storage.put(manifest_key(EXAMPLE.database, EXAMPLE.id), there)
+        sha256 = ours.put_manifest(EXAMPLE, previous=PREVIOUS)
+        assert sha256 == hashlib.sha256(there).hexdigest()
+        assert ours.storage.get(manifest_key(EXAMPLE.database, EXAMPLE.id)) == there
+        assert ours.get_manifest(EXAMPLE.database, EXAMPLE.id, sha256=sha256) == EXAMPLE
+        with pytest.raises(Refused) as refused:
+            ours.put_manifest(replace(EXAMPLE, roles=()), previous=PREVIOUS)
+        assert refused.value.code == "object_exists"
+
+
+def test_no_more_is_unpacked_than_a_manifest_may_have_and_no_more_is_packed() -> None:
+    bomb = covers.packed(bytes(1_000_000))
+    assert len(bomb) < 1000
+    assert covers.unpacked(bomb, at_most=1_000_000) == bytes(1_000_000)
+    with pytest.raises(Damaged) as damaged:
+        covers.unpacked(bomb, at_most=999_999)
+    assert (damaged.value.code, bool(damaged.value.hint)) == ("manifest_damaged", True)
+    with pytest.raises(Refused) as refused:
+        covers.packed(bytes(1_000_001), at_most=1_000_000)
+    assert (refused.value.code, bool(refused.value.hint)) == ("manifest_too_large", True)
+
+
+def test_a_frame_that_is_not_whole_is_damage_and_never_a_shorter_manifest() -> None:
+    body = covers.encode(EXAMPLE, previous=None, encryption=PLAIN, signing=UNSIGNED)
+    for wrong in (body[:-1], body[:4], body + b"x", body * 2, body[:40] + b"x" + body[41:]):
+        with pytest.raises(Damaged) as damaged:
+            covers.unpacked(wrong)
+        assert damaged.value.code == "manifest_damaged"

@@ -19,6 +19,7 @@ from shared.domain.snapshot import Snapshot, SnapshotState
 from shared.domain.wording import counted
 from shared.errors import Damaged, NotFound, Refused
 from shared.operations.fleet import Fleet
+from shared.storage import covers
 from shared.storage.repository import manifest_key
 
 
@@ -73,17 +74,22 @@ def look_at(fleet: Fleet, snapshot: Snapshot) -> Seen | None:
         return None
     except Damaged:
         return Seen(sha256="", outline=None, trouble=None)
+    digest = sha256(body).hexdigest()
     trouble: Finding | None = None
     outline: Outline | None = None
     try:
-        repository.refuse_untrusted(body, snapshot.database, snapshot.id)
+        text = covers.unpacked(body)
+    except Damaged:  # then its hash differs too
+        return Seen(sha256=digest, outline=None, trouble=None)
+    try:
+        repository.refuse_untrusted(text, body, snapshot.database, snapshot.id)
     except (Damaged, Refused) as exc:
         if exc.code not in {"signature_wrong", "signature_missing"}:
             raise
         trouble = found(exc.code, snapshot.id, exc.message)
     with suppress(Damaged):  # then its hash differs too
-        outline = cover.outline(body)
-    return Seen(sha256=sha256(body).hexdigest(), outline=outline, trouble=trouble)
+        outline = cover.outline(text)
+    return Seen(sha256=digest, outline=outline, trouble=trouble)
 
 
 def of_order(snapshots: Sequence[Snapshot], seen: Mapping[str, Seen]) -> Iterator[Finding]:

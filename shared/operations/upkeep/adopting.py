@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from shared.domain import cover
 from shared.domain.access import Actor
 from shared.domain.manifest import Chunk, Manifest
 from shared.domain.snapshot import SnapshotState
@@ -28,6 +27,7 @@ from shared.operations.upkeep.rebuilding import (
     rebuild,
     recorded,
 )
+from shared.storage import covers
 from shared.storage.repository import Repository
 
 ATTEMPTS = 3
@@ -137,7 +137,7 @@ def renamed(ours: Repository, found: Found, into: str) -> Found:
     if found.manifest.database == into:
         return found
     ours.signing.refuse_unable("a manifest under another name")
-    outline = cover.outline(found.body)
+    outline = covers.outline(found.body)
     keys = () if outline is None else outline.keys
     if keys and keys != ours.encryption.keys:
         raise Refused(
