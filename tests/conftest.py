@@ -28,6 +28,7 @@ from embedded import binaries
 from embedded.postgres import Postgres
 from embedded.seaweed import SeaweedFS
 from embedded.valkey import Valkey
+from shared import garbage
 
 # A shell that starts us in the background has us ignore Ctrl-C, and so would every process of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -49,6 +50,13 @@ PROMETHEUS_TOOLS = ("prometheus", "promtool", "amtool")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="try the long variants too")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Reading four hundred files makes a million objects, which every collection of garbage would walk from then on."""
+    with garbage.uncollected():
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
