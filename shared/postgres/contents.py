@@ -58,14 +58,22 @@ def listing(tools: Tools, *, archive_fd: int, section: str | None = None) -> lis
     return [line for line in output(argv, archive_fd).split(b"\n") if line and not line.startswith(b";")]
 
 
-def read(tools: Tools, *, archive_fd: int, without: Collection[int] = ()) -> Contents:
-    """The list of an archive, but for some entries. Raises as `dump.restore` does for a file that is none."""
+def read(
+    tools: Tools, *, archive_fd: int, without: Collection[int] = (), among: Collection[int] | None = None
+) -> Contents:
+    """The list of an archive, but for some entries; `others` only `among` some.
+
+    Raises as `dump.restore` does for a file that is none.
+    """
     left_out = tuple(b"%d; " % number for number in without)
     entries = [e for e in listing(tools, archive_fd=archive_fd) if not e.startswith(left_out)]
     views = tuple(entry for entry in entries if _FILLS_VIEW.match(entry))
     triggers = tuple(entry for entry in entries if _EVENT_TRIGGER.match(entry))
     apart = {*views, *triggers}
     others = tuple(entry for entry in entries if entry not in apart)
+    if among is not None:
+        chosen = tuple(b"%d; " % number for number in among)
+        others = tuple(entry for entry in others if entry.startswith(chosen))
     return Contents(others=others, views_to_fill=views, event_triggers=triggers)
 
 
@@ -86,6 +94,12 @@ def script_of(tools: Tools, entries: tuple[bytes, ...], *, archive_fd: int) -> b
             f"/proc/self/fd/{archive_fd}",
         ]
         return output(argv, archive_fd, list_fd)
+
+
+def schema_script(tools: Tools, *, archive_fd: int) -> bytes:
+    """The statements that pg_restore would run for everything but rows."""
+    argv = [str(tools.pg_restore), "--schema-only", "--file=-", f"/proc/self/fd/{archive_fd}"]
+    return output(argv, archive_fd)
 
 
 def encoding_of(script: bytes) -> str:

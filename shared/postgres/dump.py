@@ -37,6 +37,8 @@ _OVERRIDES: Final = (
     # A step that is done is not done again, so a crash of the server must not lose it.
     "synchronous_commit=local",
 )
+# The one setting that decides how values are written and that pg_dump leaves as it is.
+_AS_WRITTEN: Final = "-c lc_monetary=C"
 _UNHURRIED: Final = "-c synchronous_commit=off"
 _OVERRIDES_FROM_17: Final = ("transaction_timeout=0",)
 
@@ -147,11 +149,25 @@ def dump(
     in_utf8 = encoding != "SQL_ASCII" and not all(n.isascii() for pair in without_data_of for n in pair)
     argv.append(f"--encoding={'UTF8' if in_utf8 else encoding}")
     with private_pgpass(dsn) as pgpass:
-        # The one setting that decides how values are written and that pg_dump leaves as it is.
-        options = "-c lc_monetary=C"
-        env = environment(dsn, pgpass=pgpass, application_name=application_name, options=options)
+        env = environment(dsn, pgpass=pgpass, application_name=application_name, options=_AS_WRITTEN)
         with process.stream(argv, env=env, pass_fds=_given(pgpass), while_running=while_running) as pieces:
             yield _translating(pieces, dsn)
+
+
+def schema(
+    tools: Tools,
+    dsn: Dsn,
+    *,
+    encoding: str,
+    application_name: str,
+    while_running: Callable[[], None] | None = None,
+) -> bytes:
+    """The statements that make everything in the database but its rows. Raises as `dump` does."""
+    argv = [str(tools.pg_dump), "--schema-only", "--no-password", f"--encoding={encoding}"]
+    with private_pgpass(dsn) as pgpass:
+        env = environment(dsn, pgpass=pgpass, application_name=application_name, options=_AS_WRITTEN)
+        with process.stream(argv, env=env, pass_fds=_given(pgpass), while_running=while_running) as pieces:
+            return b"".join(_translating(pieces, dsn))
 
 
 def restore(
@@ -223,9 +239,7 @@ def carry(
         *(f"--table={_exactly(s)}.{_exactly(t)}" for s, t in tables),
     ]
     with private_pgpass(source) as pgpass:
-        env = environment(
-            source, pgpass=pgpass, application_name=application_name, options="-c lc_monetary=C"
-        )
+        env = environment(source, pgpass=pgpass, application_name=application_name, options=_AS_WRITTEN)
         with process.stream(argv, env=env, pass_fds=_given(pgpass), while_running=while_running) as pieces:
             take_in(
                 tools,

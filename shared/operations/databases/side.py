@@ -10,8 +10,8 @@ their request. Undoing `create` drops whatever is there of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
@@ -52,6 +52,8 @@ LARGE_ARCHIVE_BYTES = 8 << 20
 Choose = Callable[[StepRun, Tools, Dsn, IO[bytes]], Chosen]
 """Asked once the whole schema is in the side database; the same each time it is asked."""
 
+Find = Callable[[StepRun, Tools, Dsn, IO[bytes]], Contents]
+"""Which entries of the archive are to be built once all rows are there."""
 
 Enter = Callable[[], AbstractContextManager[Session]]
 """One more session in the side database."""
@@ -82,16 +84,8 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
     """
     manifest = manifest_of(run.fleet, run.job.request["snapshot_id"])
     dsn = server_of(run.fleet, run.job)
-    side = databases.side_name(run.job.id, run.job.epoch)
-    keys = run.fleet.repository.keys_of(run.job.database, manifest.id)
-    run.record(side=side, keys=list(keys))
-    failpoints.reach("side.intended")
-    with source.taken_over(dsn, run.name) as session:
-        for leftover in databases.side_databases(session, run.job.id):
-            run.check()
-            source.drop(dsn, session, leftover)
-        tools = source.choose_tools(run.fleet, dsn, session)
-        run.check()
+    side = intend(run, manifest)
+    with cleared(run, dsn) as (session, tools):
         databases.create(session, side, like=manifest.source, owner=manifest.properties.owner)
         failpoints.reach("side.created")
         databases.rehearse(session, side, manifest.properties)
@@ -104,8 +98,7 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
         failpoints.reach("side.schema_restored")
         chosen = None if choose is None else choose(run, tools, side_dsn, archive)
         if chosen is None:
-            several = run.database.parallelism if archive.tell() > LARGE_ARCHIVE_BYTES else 1
-            restore_section(run, tools, side_dsn, archive, "data", jobs=several)
+            restore_rows(run, tools, side_dsn, archive)
         else:
             with contents.listed(chosen.share.data) as list_fd:
                 restore_section(run, tools, side_dsn, archive, "data", list_fd=list_fd)
@@ -117,12 +110,42 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
             if chosen is None or (part.spec.schema, part.spec.table) in chosen.tables
         ]
         units = [] if chosen is not None else indexing.plan(session, tools, loaded, archive=archive)
-    with run.fenced() as tx:
-        parts = [
-            (part.spec.number, plain(part, Part), sum(c.raw_bytes for c in part.chunks)) for part in loaded
-        ]
-        tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=[*parts, *units])
+    hand_out(run, loaded, units)
     return Outcome()
+
+
+def intend(run: StepRun, manifest: Manifest, **more: Any) -> str:
+    """The name of the side database that this run makes, once it is written down."""
+    side = databases.side_name(run.job.id, run.job.epoch)
+    keys = run.fleet.repository.keys_of(run.job.database, manifest.id)
+    run.record(side=side, keys=list(keys), **more)
+    failpoints.reach("side.intended")
+    return side
+
+
+@contextmanager
+def cleared(run: StepRun, dsn: Dsn) -> Generator[tuple[Session, Tools]]:
+    """A session to make a side database in, where no former one of this job is left."""
+    with source.taken_over(dsn, run.name) as session:
+        for leftover in databases.side_databases(session, run.job.id):
+            run.check()
+            source.drop(dsn, session, leftover)
+        tools = source.choose_tools(run.fleet, dsn, session)
+        run.check()
+        yield session, tools
+
+
+def hand_out(run: StepRun, loaded: Sequence[Part], units: Sequence[indexing.Unit]) -> None:
+    """Plan these parts and units for lead and hands: nobody has begun them."""
+    parts = [(part.spec.number, plain(part, Part), sum(c.raw_bytes for c in part.chunks)) for part in loaded]
+    with run.fenced() as tx:
+        tx.parts.plan(run.job.id, epoch=run.job.epoch, parts=[*parts, *units])
+
+
+def restore_rows(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> None:
+    """All that the archive has of rows, large objects and sequences."""
+    several = run.database.parallelism if archive.tell() > LARGE_ARCHIVE_BYTES else 1
+    restore_section(run, tools, dsn, archive, "data", jobs=several)
 
 
 def restore_section(
@@ -199,7 +222,12 @@ def help_load(fleet: Fleet, job: Job) -> int:
         return hands.help_out(fleet, job, load_work(fleet, job.database, session, enter=enter))
 
 
-def build(run: StepRun, *, choose: Choose | None = None) -> Outcome:
+def everything(run: StepRun, tools: Tools, _dsn: Dsn, archive: IO[bytes]) -> Contents:
+    """Whatever is not there already."""
+    return contents.read(tools, archive_fd=archive.fileno(), without=indexing.built(run))
+
+
+def build(run: StepRun, *, find: Find = everything) -> Outcome:
     """Indexes, constraints, triggers, statistics. A half-built one is not mended but made anew."""
     if run.resumed:
         raise StartOver("create")
@@ -210,7 +238,8 @@ def build(run: StepRun, *, choose: Choose | None = None) -> Outcome:
         failpoints.reach("build.unmarked")
         tools = source.choose_tools(run.fleet, dsn, session)
         with spooled(run, manifest) as archive:
-            restore_the_rest(run, tools, dsn, archive, manifest.properties, choose=choose)
+            found = find(run, tools, dsn, archive)
+            restore_the_rest(run, tools, dsn, archive, found=found, properties=manifest.properties)
         loading.harden(session)
         failpoints.reach("build.built")
     with connected(dsn, application_name=run.name) as session:
@@ -228,18 +257,14 @@ def restore_the_rest(
     tools: Tools,
     dsn: Dsn,
     archive: IO[bytes],
-    properties: Properties,
     *,
-    choose: Choose | None,
+    found: Contents,
+    properties: Properties,
 ) -> None:
     """Everything after the rows: what stands on them, materialized views, and event triggers last of all.
 
     pg_restore would fill the views itself, under an empty search_path, and with event triggers in force.
     """
-    if choose is not None:
-        found = Contents(others=choose(run, tools, dsn, archive).share.post_data)
-    else:
-        found = contents.read(tools, archive_fd=archive.fileno(), without=indexing.built(run))
     with contents.listed(found.others) as list_fd:
         jobs = run.database.parallelism
         restore_section(run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd)

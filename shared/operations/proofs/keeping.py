@@ -23,6 +23,7 @@ from shared.domain.warm import doubts
 from shared.errors import Busy, Refused
 from shared.operations.databases import source, warm
 from shared.operations.jobs.saga import StepRun
+from shared.operations.proofs import refreshing
 from shared.postgres import databases, offers, seals
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import Session, connected, scan_in_parallel
@@ -110,6 +111,8 @@ def rename(run: StepRun, session: Session, side: str, oid: int, *, raw_bytes: in
     if seal is None:
         return False
     name = databases.warm_name(run.job.id)
+    # By what the next proof knows its rows, when it loads only what has changed.
+    run.record(brought_by=refreshing.brought_by(run), whole_at=refreshing.whole_at(run))
     with run.fenced() as tx:
         tx.warm.keep(
             job_id=run.job.id,

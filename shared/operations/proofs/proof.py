@@ -14,7 +14,7 @@ from shared.domain import differences
 from shared.domain.manifest import Manifest, Properties
 from shared.domain.proof import Digests
 from shared.operations.proofs import rows
-from shared.operations.proofs.rows import BroughtBy
+from shared.operations.proofs.refreshing import BroughtBy
 from shared.postgres import evidence, inspection
 from shared.postgres.session import Session
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
+
 from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.domain.job import Job, JobKind, StepState
@@ -18,12 +20,13 @@ from shared.domain.proof import Digests
 from shared.errors import Damaged, Permanent
 from shared.operations.databases import side, source
 from shared.operations.jobs.lease import LeaseLost
-from shared.operations.jobs.saga import Outcome, StepRun
-from shared.operations.proofs import keeping, proof
+from shared.operations.jobs.saga import Outcome, StartOver, StepRun
+from shared.operations.proofs import keeping, proof, refreshing
 from shared.operations.proofs.proof import Comparison
-from shared.operations.proofs.rows import BroughtBy
 from shared.postgres import assertions, databases
 from shared.postgres.session import consistent
+
+log = structlog.get_logger(__name__)
 
 LOADING = ("create", "load", "build")
 
@@ -47,6 +50,9 @@ def prove(run: StepRun) -> Outcome:
     seconds = time.monotonic() - began
     failpoints.reach("prove.compared")
     if found.differences:
+        if refreshing.is_in_use(run):
+            log.warning("not_refreshed", why=found.differences[0])
+            raise StartOver("create")
         refute(run, found, seconds=seconds)
         failpoints.reach("prove.refuted")
         if is_borne(run.job):
@@ -62,7 +68,7 @@ def prove(run: StepRun) -> Outcome:
     def confirm(tx: Transaction) -> None:
         keep(tx, run, found, seconds=seconds)
 
-    return Outcome(result=facts(found), record=confirm)
+    return Outcome(result={**facts(found), **refreshing.facts(run)}, record=confirm)
 
 
 def facts(found: Comparison) -> dict[str, Any]:
@@ -90,22 +96,12 @@ def compare(run: StepRun, manifest: Manifest) -> Comparison:
                 session,
                 manifest,
                 properties=properties,
-                brought_by=brought_by(run),
+                brought_by=refreshing.brought_by(run),
                 choice=Digests(run.job.request.get("digests", Digests.SAMPLE)),
             )
         asked = run.database.assertions
         failed = assertions.failures(session, asked, properties=manifest.properties, check=run.check)
         return found.with_assertions(len(asked), failed)
-
-
-def brought_by(run: StepRun) -> BroughtBy:
-    with run.fleet.catalog.transaction() as tx:
-        results = tx.parts.results(run.job.id)
-    return {
-        int(spec["spec"]["number"]): str(result["brought_by"])
-        for spec, result in results
-        if "brought_by" in result
-    }
 
 
 def refuting(do: Callable[[StepRun], Outcome]) -> Callable[[StepRun], Outcome]:

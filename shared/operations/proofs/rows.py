@@ -15,12 +15,10 @@ from shared.domain.evidence import KNOWN_METHODS, Evidence
 from shared.domain.manifest import Manifest, Part, TableCount
 from shared.domain.parts import Table
 from shared.domain.proof import Digests
+from shared.operations.proofs.refreshing import BroughtBy
 from shared.postgres import digests, inspection
 from shared.postgres.digests import Expressions
 from shared.postgres.session import Session
-
-BroughtBy = Mapping[int, str]
-"""For parts, by number: the id of the transaction that loaded them."""
 
 Key = tuple[str, str]
 

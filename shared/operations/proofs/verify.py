@@ -21,7 +21,7 @@ from shared.operations.databases import preflight, side, source, warm
 from shared.operations.fleet import Fleet
 from shared.operations.jobs import requests
 from shared.operations.jobs.saga import Outcome, StepActions, StepRun
-from shared.operations.proofs import keeping, proving
+from shared.operations.proofs import keeping, proving, refreshing
 from shared.operations.trust import auditing
 from shared.postgres import inspection
 
@@ -83,10 +83,13 @@ def plan(run: StepRun) -> Outcome:
 
 
 def create(run: StepRun) -> Outcome:
-    """The scratch database, for which an older warm copy gives way where both may not fit."""
+    """The scratch database: out of an older warm copy where that can be, which gives way where both may not fit."""
     if run.database.warm:
         manifest = side.manifest_of(run.fleet, str(run.job.request["snapshot_id"]))
         warm.make_room(run, raw_bytes=manifest.raw_bytes)
+        refreshed = refreshing.create(run, manifest)
+        if refreshed is not None:
+            return refreshed
     return side.create(run)
 
 
@@ -176,8 +179,10 @@ STEPS = {
     (JobKind.VERIFY, "create"): StepActions(
         do=warm.yielding(proving.refuting(create)), undo=side.undo_create
     ),
-    (JobKind.VERIFY, "load"): StepActions(do=warm.yielding(proving.refuting(side.load))),
-    (JobKind.VERIFY, "build"): StepActions(do=warm.yielding(proving.refuting(side.build))),
+    (JobKind.VERIFY, "load"): StepActions(do=warm.yielding(proving.refuting(refreshing.or_whole(side.load)))),
+    (JobKind.VERIFY, "build"): StepActions(
+        do=warm.yielding(proving.refuting(refreshing.or_whole(refreshing.build)))
+    ),
     (JobKind.VERIFY, "prove"): StepActions(do=proving.prove),
     (JobKind.VERIFY, "drop"): StepActions(do=drop, undo=keeping.discard),
 }

@@ -29,6 +29,7 @@ from shared.operations.fleet import Fleet
 from shared.operations.jobs.saga import Outcome, StepActions, StepRun
 from shared.operations.restores import restore, table_lookup
 from shared.postgres import dump, entries, inspection, moving, table_differences
+from shared.postgres.contents import Contents
 from shared.postgres.dsn import Dsn
 from shared.postgres.moving import Relation
 from shared.postgres.session import Session, connected
@@ -134,6 +135,11 @@ def choose(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> Chosen:
         share=entries.share(listed, frozenset(member.listed for member in tables)),
         tables=frozenset((member.schema, member.name) for member in tables),
     )
+
+
+def rest(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> Contents:
+    """Of what comes after the rows that which belongs to them."""
+    return Contents(others=choose(run, tools, dsn, archive).share.post_data)
 
 
 def roots(session: Session, wanted: Sequence[WantedTable]) -> tuple[Relation, ...]:
@@ -314,7 +320,7 @@ STEPS = {
         do=warm.yielding(partial(side.create, choose=choose)), undo=side.undo_create
     ),
     (JobKind.TABLES, "load"): StepActions(do=warm.yielding(side.load)),
-    (JobKind.TABLES, "build"): StepActions(do=warm.yielding(partial(side.build, choose=choose))),
+    (JobKind.TABLES, "build"): StepActions(do=warm.yielding(partial(side.build, find=rest))),
     (JobKind.TABLES, "prove"): StepActions(do=prove),
     (JobKind.TABLES, "move"): StepActions(do=move, undo=undo_move),
     (JobKind.TABLES, "compare"): StepActions(do=compare),

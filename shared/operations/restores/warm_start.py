@@ -18,7 +18,7 @@ from shared.domain.manifest import Manifest
 from shared.errors import Refused
 from shared.operations.databases import source, warm
 from shared.operations.jobs.saga import Outcome, StepRun
-from shared.postgres import databases
+from shared.postgres import cloning, databases
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +72,7 @@ def renamed(run: StepRun, copy: WarmCopy, manifest: Manifest) -> Sequence[str]:
         begun = name in databases.side_databases(session, run.job.id)
         said = [*warm.doubted(run.fleet, session, copy, renamed=begun)]
         if not said:
+            cloning.end_clones(session, copy.oid)
             would_be = databases.rehearse(session, name, manifest.properties)
             said += differences.in_properties(manifest.properties, would_be)
         if not said:

@@ -1,0 +1,66 @@
+"""What two snapshots of a database have in common, so that a copy of the one need not be loaded anew for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from shared.domain.manifest import Manifest, Part
+
+WHOLE_EVERY = timedelta(hours=24)
+"""How old the last proof may be that has loaded everything, when another one loads only what changed."""
+
+Key = tuple[str, str]
+
+
+def is_alike(then: Manifest, now: Manifest) -> bool:
+    """Whether a database that was made for the one would be made the same way for the other.
+
+    Not where there are large objects: they are stored together, and are all anew wherever one is.
+    """
+    return frame(then) == frame(now) and not has_large_objects(then) and not has_large_objects(now)
+
+
+def has_large_objects(manifest: Manifest) -> bool:
+    """Also where nobody has counted them."""
+    return manifest.evidence is None or manifest.evidence.large_objects.count > 0
+
+
+def frame(manifest: Manifest) -> tuple[object, ...]:
+    source = manifest.source
+    return (
+        source.encoding,
+        source.locale_provider,
+        source.collate,
+        source.ctype,
+        source.locale,
+        source.icu_rules,
+        source.tablespace,
+        manifest.properties.owner,
+        manifest.extensions,
+    )
+
+
+def unchanged(then: Manifest, now: Manifest) -> Mapping[int, int]:
+    """The parts, by number, of tables whose every part is stored as the same bytes in both; and their former numbers."""
+    former, present = by_table(then), by_table(now)
+    same = [key for key in present if key in former and content(former[key]) == content(present[key])]
+    return {
+        new.spec.number: old.spec.number
+        for key in same
+        for old, new in zip(former[key], present[key], strict=True)
+    }
+
+
+def by_table(manifest: Manifest) -> Mapping[Key, Sequence[Part]]:
+    found = dict[Key, list[Part]]()
+    for part in manifest.parts:
+        found.setdefault((part.spec.schema, part.spec.table), []).append(part)
+    return found
+
+
+def content(parts: Sequence[Part]) -> Any:
+    """What is loaded of a table, whatever its parts are numbered."""
+    return [(replace(part.spec, number=0), part.row_count, part.chunks) for part in parts]

@@ -1,0 +1,241 @@
+"""A proof that loads only what has changed since the last one: where a warm copy of that is kept.
+
+    warm copy ─► cloned ─► same schema? ─► emptied but for the tables that are the same ─► rows, parts ─► built ─► compared
+                 by the server                                                              of the new snapshot
+
+What comes out is compared as closely as if all of it had been loaded, and its schema beside. It can prove a snapshot
+and never refute one: whatever goes wrong in it, or is different in the end, the proof starts over and loads everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial, wraps
+from typing import IO, Any
+
+import structlog
+
+from shared import failpoints
+from shared.catalog.warm import WarmCopy
+from shared.domain import refresh
+from shared.domain.job import SAGAS, JobKind
+from shared.domain.manifest import Manifest
+from shared.domain.refresh import Key
+from shared.errors import NotFound, Permanent, Transient
+from shared.operations.databases import indexing, side, source, warm
+from shared.operations.databases.archive import spooled
+from shared.operations.jobs.lease import Stopped
+from shared.operations.jobs.saga import Outcome, StartOver, StepRun, as_error
+from shared.postgres import clearing, cloning, contents, databases, loading
+from shared.postgres.contents import Contents
+from shared.postgres.dsn import Dsn
+from shared.postgres.session import connected
+from shared.postgres.tools import Tools
+
+log = structlog.get_logger(__name__)
+
+BroughtBy = Mapping[int, str]
+"""For parts, by number: the id of the transaction that loaded them."""
+
+DROP = SAGAS[JobKind.VERIFY].steps.index("drop") + 1
+
+
+PASSING = (Transient, Stopped, StartOver)
+"""What says nothing of the database: somebody else goes on, or the same step again."""
+
+
+class Unfit(Permanent):
+    """It cannot be refreshed: why, for the log. No user hears of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """A warm copy, and which of the new snapshot's parts are in it."""
+
+    copy: WarmCopy
+    whole_at: datetime
+    """When a proof has loaded everything last."""
+    kept: BroughtBy
+
+    def tables(self, manifest: Manifest) -> frozenset[Key]:
+        return tables_of(manifest, self.kept)
+
+
+def create(run: StepRun, manifest: Manifest) -> Outcome | None:
+    """A side database with the archive's rows in it, and the parts of tables that are the same as in the warm copy.
+
+    None where there is nothing to begin with, or anything stands in the way: then all of it has to be loaded.
+    """
+    if "refresh" in run.data("create"):  # it was tried, and that is enough
+        give_up(run, "it was begun before")
+        return None
+    basis = find(run, manifest)
+    if basis is None:
+        return None
+    try:
+        begin(run, manifest, basis)
+    except PASSING:
+        raise
+    except Exception as exc:  # noqa: BLE001 - of whatever kind it is, everything can still be loaded
+        give_up(run, as_error(exc).message)
+        return None
+    return Outcome()
+
+
+def give_up(run: StepRun, why: str) -> None:
+    run.record(refresh={})
+    log.warning("not_refreshed", why=why)
+
+
+def find(run: StepRun, manifest: Manifest) -> Basis | None:
+    """What can be taken over. Nothing where somebody has asked for this proof: who asks wants all of it."""
+    if run.job.request.get("prune_job_id") is None:
+        return None
+    with run.fleet.catalog.transaction() as tx:
+        there = tx.warm.there(run.job.database)
+        now = tx.jobs.now()
+    if not there:
+        return None
+    with source.maintenance(run.fleet.dsn(run.job.database), run.name) as session:
+        copy = warm.ready(run.fleet, session, run.job.database, there[0].snapshot_id, by=None)
+    if copy is None:
+        return None
+    with run.fleet.catalog.transaction() as tx:
+        noted = tx.jobs.step(copy.job_id, DROP).data
+    whole_at = datetime.fromisoformat(noted["whole_at"]) if noted.get("whole_at") else copy.made_at
+    try:
+        former = side.manifest_of(run.fleet, copy.snapshot_id)
+    except NotFound:
+        return None
+    if now - whole_at >= refresh.WHOLE_EVERY or not refresh.is_alike(former, manifest):
+        return None
+    brought = noted.get("brought_by", {})
+    same = refresh.unchanged(former, manifest)
+    lost = tables_of(manifest, {new: "" for new, old in same.items() if str(old) not in brought})
+    kept = {
+        part.spec.number: str(brought[str(same[part.spec.number])])
+        for part in manifest.parts
+        if part.spec.number in same and (part.spec.schema, part.spec.table) not in lost
+    }
+    return Basis(copy=copy, whole_at=whole_at, kept=kept) if kept else None
+
+
+def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
+    dsn = side.server_of(run.fleet, run.job)
+    noted = {
+        "from": basis.copy.snapshot_id,
+        "whole_at": basis.whole_at.isoformat(),
+        "kept": {str(number): xid for number, xid in basis.kept.items()},
+    }
+    name = side.intend(run, manifest, refresh=noted)
+    with side.cleared(run, dsn) as (session, tools):
+        owner = manifest.properties.owner
+        cloning.clone(session, name, of=basis.copy.name, owner=owner, while_running=run.check)
+        failpoints.reach("refresh.cloned")
+        if said := warm.doubted(run.fleet, session, basis.copy):
+            raise Unfit("; ".join(said))
+        databases.rehearse(session, name, manifest.properties)
+    beside = dsn.for_database(name)
+    with connected(beside, application_name=run.name) as session, spooled(run, manifest) as archive:
+        look(run, tools, beside, archive)
+        views = len(contents.read(tools, archive_fd=archive.fileno()).views_to_fill)
+        if said := clearing.unfit(session, views=views):
+            raise Unfit("; ".join(said))
+        kept = basis.tables(manifest)
+        changed = [part for part in manifest.parts if part.spec.number not in basis.kept]
+        apart = clearing.apart(session, tables_of(manifest, {part.spec.number: "" for part in changed}))
+        run.check()
+        clearing.take_down(session, apart)
+        clearing.empty(session, kept=kept)
+        failpoints.reach("refresh.emptied")
+        loading.prepare(session)
+        side.restore_rows(run, tools, beside, archive)
+        loading.harden(session)
+        early = [part for part in changed if (part.spec.schema, part.spec.table) in apart]
+        units = indexing.plan(session, tools, early, archive=archive)
+    side.hand_out(run, changed, units)
+
+
+def look(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> None:
+    """Raises Unfit where the database has not the schema that the archive has."""
+    run.report(section="comparing schemas")
+    if not clearing.has_schema(tools, dsn, archive_fd=archive.fileno(), application_name=run.name):
+        raise Unfit("the schema is another one")
+
+
+def is_in_use(run: StepRun) -> bool:
+    """Whether the side database of this job was refreshed, and not loaded whole."""
+    return bool(run.data("create").get("refresh"))
+
+
+def or_whole(do: Callable[[StepRun], Outcome]) -> Callable[[StepRun], Outcome]:
+    """A step that tells nothing of the snapshot where it fails in a refreshed database: it is made anew, and whole."""
+
+    @wraps(do)
+    def act(run: StepRun) -> Outcome:
+        try:
+            return do(run)
+        except PASSING:
+            raise
+        except Exception as exc:
+            if not is_in_use(run):
+                raise
+            log.warning("not_refreshed", why=as_error(exc).message)
+            raise StartOver("create") from exc
+
+    return act
+
+
+def build(run: StepRun) -> Outcome:
+    """What was taken down, and then the schema is the snapshot's once more. Whole as ever where nothing was."""
+    if not is_in_use(run):
+        return side.build(run)
+    manifest = side.manifest_of(run.fleet, str(run.job.request["snapshot_id"]))
+    outcome = side.build(run, find=partial(rest, manifest=manifest))
+    dsn = side.side_dsn(run)
+    with source.maintenance(dsn, run.name) as session:
+        tools = source.choose_tools(run.fleet, dsn, session)
+    with spooled(run, manifest) as archive:
+        look(run, tools, dsn, archive)
+    return outcome
+
+
+def rest(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes], *, manifest: Manifest) -> Contents:
+    kept = run.data("create")["refresh"]["kept"]
+    changed = tables_of(
+        manifest, {p.spec.number: "" for p in manifest.parts if str(p.spec.number) not in kept}
+    )
+    with connected(dsn, application_name=run.name) as session:
+        down = clearing.rebuilt(session, tools, clearing.apart(session, changed), archive_fd=archive.fileno())
+    return contents.read(tools, archive_fd=archive.fileno(), without=indexing.built(run), among=down)
+
+
+def tables_of(manifest: Manifest, numbers: Mapping[int, Any]) -> frozenset[Key]:
+    return frozenset((p.spec.schema, p.spec.table) for p in manifest.parts if p.spec.number in numbers)
+
+
+def brought_by(run: StepRun) -> BroughtBy:
+    """Every part whose rows can be told apart in the side database: by which transaction they came."""
+    with run.fleet.catalog.transaction() as tx:
+        results = tx.parts.results(run.job.id)
+    kept = (run.data("create").get("refresh") or {}).get("kept", {})
+    loaded = {
+        int(spec["spec"]["number"]): str(result["brought_by"])
+        for spec, result in results
+        if "brought_by" in result
+    }
+    return {int(number): str(xid) for number, xid in kept.items()} | loaded
+
+
+def whole_at(run: StepRun) -> str | None:
+    """When the last proof has loaded everything; None where that is this one."""
+    noted = run.data("create").get("refresh") or {}
+    return str(noted["whole_at"]) if noted else None
+
+
+def facts(run: StepRun) -> dict[str, Any]:
+    """For the result of the proof."""
+    noted = run.data("create").get("refresh") or {}
+    return {"refreshed_from": noted["from"], "parts_kept": len(noted["kept"])} if noted else {}

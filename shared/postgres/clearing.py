@@ -1,0 +1,81 @@
+"""Make a restored database ready to take other rows into some of its tables, under the same schema.
+
+    fit? ─► take down what stands on rows ─► empty ─► (rows, from an archive and from parts) ─► rebuild from the archive
+
+What is taken down is what `rebuilt` names among the entries of an archive of the same schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from shared.postgres import contents, dump, early, entries
+from shared.postgres.dsn import Dsn
+from shared.postgres.early import Key
+from shared.postgres.session import Session, statement
+from shared.postgres.tools import Tools
+
+_ENTRY: Final = b"\n--\n-- Name: "
+_END: Final = b"\n--\n-- PostgreSQL database dump complete\n"
+_FILLING: Final = b"; Type: MATERIALIZED VIEW DATA; "
+_STANDING: Final = (b"FK CONSTRAINT ", b"TRIGGER ")
+_INDEXED: Final = (b"INDEX ", b"CONSTRAINT ")
+
+
+def unfit(session: Session, *, views: int) -> Sequence[str]:
+    """What stands against it, in words. `views` is how many materialized views the archive fills."""
+    return [row["why"] for row in session.execute(statement("unfit").encode(), {"views": views})]
+
+
+def has_schema(tools: Tools, dsn: Dsn, *, archive_fd: int, application_name: str) -> bool:
+    """Whether pg_dump says the same of this database as the archive does, but for rows, whatever the order."""
+    wanted = contents.schema_script(tools, archive_fd=archive_fd)
+    found = dump.schema(tools, dsn, encoding=contents.encoding_of(wanted), application_name=application_name)
+    return sorted(spelt_out(found)) == sorted(spelt_out(wanted))
+
+
+def spelt_out(script: bytes) -> Sequence[bytes]:
+    """Its entries, but for the filling of views. Before the first and after the last a tool tells of itself."""
+    found = script.partition(_END)[0].split(_ENTRY)[1:]
+    return [entry for entry in found if _FILLING not in entry.partition(b"\n")[0]]
+
+
+def apart(session: Session, tables: Collection[Key]) -> frozenset[Key]:
+    """Those that are no partitions: the indexes of these hang on their parents'."""
+    query = (
+        "select n.nspname as schema, c.relname as name from pg_catalog.pg_class c"
+        " join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and not c.relispartition"
+    )
+    found = session.execute(query)
+    return frozenset((row["schema"], row["name"]) for row in found) & frozenset(tables)
+
+
+def take_down(session: Session, tables: Collection[Key]) -> None:
+    """All foreign keys and triggers; constraints and indexes of these tables."""
+    for row in session.execute(statement("takedown").encode(), named(tables)).fetchall():
+        session.execute(row["statement"].encode())
+
+
+def empty(session: Session, *, kept: Collection[Key]) -> None:
+    """Every table but these. Not one that was taken down may be left."""
+    for row in session.execute(statement("emptying").encode(), named(kept)).fetchall():
+        session.execute(row["statement"].encode())
+
+
+def rebuilt(session: Session, tools: Tools, tables: Collection[Key], *, archive_fd: int) -> frozenset[int]:
+    """The entries of the archive that `take_down` has taken down, and what is said of them."""
+    spelt = early.spellings(session, tables)
+    listed = entries.read(tools, archive_fd=archive_fd)
+    of_tables = frozenset(entry.id for entry in listed if entry.what in spelt)
+    chosen = [
+        entry
+        for entry in listed
+        if entry.what.startswith(_STANDING)
+        or (entry.what.startswith(_INDEXED) and entry.depends_on & of_tables)
+    ]
+    return frozenset(entry.id for entry in early.with_comments(chosen, listed))
+
+
+def named(tables: Collection[Key]) -> Mapping[str, list[str]]:
+    return {"schemas": [schema for schema, _ in tables], "names": [name for _, name in tables]}

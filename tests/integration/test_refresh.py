@@ -1,0 +1,239 @@
+"""A proof that loads only what has changed: what comes out is what loading everything gives, or it is loaded anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import uuid
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from embedded.postgres import Postgres
+from shared.domain.job import Job, JobKind
+from shared.operations.databases import side
+from shared.operations.proofs import verify
+from shared.postgres.dsn import Dsn
+from tests.integration.comparison import assert_same, connect, fingerprint, names
+from tests.integration.inline_fleet import InlineFleet
+from tests.integration.test_round_trip import fill, succeeded
+from tests.integration.warm_home import configure, on_server, there, url_of
+
+SCHEMA = """
+    create function wide(n int) returns text immutable language sql
+        begin atomic select repeat(md5(n::text), 290); end;
+    create table still (id int primary key, v text, other int unique);
+    create table moving (id int primary key, v text, up int references moving, still int references still);
+    create index on still ((other % 7));
+    create index odd on moving (lower(left(v, 9))) where id > 3;
+    comment on index odd is 'odd';
+    alter table moving add constraint short check (length(v) < 99999) not valid;
+    alter table moving cluster on moving_pkey;
+    create table few (id serial primary key, moving int references moving on delete cascade);
+    comment on constraint few_moving_fkey on few is 'which';
+    create table by_range (id int not null, v text, still int references still) partition by range (id);
+    create table lower_half partition of by_range for values from (0) to (100);
+    create table upper_half partition of by_range for values from (100) to (20000);
+    create unique index on by_range (id);
+    create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
+    create trigger refused after insert on moving for each row execute function refuse();
+    create trigger always before insert or truncate on few execute function refuse();
+    create trigger everywhere before insert on by_range for each row when (new.id < 0) execute function refuse();
+    comment on trigger always on few is 'never';
+    create materialized view sums as select count(*) n, sum(id) s from moving;
+    create unique index on sums (n);
+    create materialized view unfilled as select 1 as one with no data;
+    create view shown as select still.v from still join moving on still.id = moving.still;
+    create unlogged table fast as select 1 as one;
+    alter table still alter v set storage external;
+    alter table moving alter v set storage external;
+    alter table by_range alter v set storage external;
+    alter table upper_half alter v set storage external;
+    alter table moving disable trigger refused;
+    alter table few disable trigger always;
+    insert into still select n, wide(n), n from generate_series(1, 910) n;
+    insert into moving select n, wide(n), nullif(n - 1, 0), n from generate_series(1, 910) n;
+    insert into few (moving) select generate_series(1, 20);
+    insert into by_range select n, wide(n), n from generate_series(1, 200) n;
+    alter table moving enable always trigger refused;
+    alter table few enable trigger always;
+    refresh materialized view sums
+"""
+CHANGE = """
+    alter table moving disable trigger refused;
+    update moving set v = 'changed' where id % 500 = 0;
+    delete from moving where id > 907;
+    alter table moving enable always trigger refused;
+    delete from few where id > 15;
+    update by_range set v = 'changed' where id = 150;
+    refresh materialized view sums
+"""
+
+
+@pytest.fixture
+def url(home: InlineFleet) -> str:
+    return url_of(home)
+
+
+@pytest.fixture
+def fleet(home: InlineFleet, url: str) -> InlineFleet:
+    """With a warm copy that was loaded whole."""
+    configure(home, warm=True, assertions=())
+    fill(
+        url,
+        "select lo_unlink(oid) from pg_largeobject_metadata; drop schema public cascade; create schema public;"
+        + SCHEMA,
+    )
+    home.before = lambda _job, _step: None
+    proven(home)
+    return home
+
+
+def proven(fleet: InlineFleet) -> Job:
+    """Its newest snapshot, by the proof that follows one."""
+    taken = succeeded(fleet.snapshot())
+    request = verify.request(str(taken.request["snapshot_id"]), prune_job_id=str(uuid.uuid4()))
+    return succeeded(fleet.run(JobKind.VERIFY, request))
+
+
+def kept(fleet: InlineFleet, proof: Job) -> set[str]:
+    """The tables whose parts a proof has not loaded."""
+    refreshed = fleet.step_data(proof, "create").get("refresh") or {"kept": {}}
+    snapshot = side.manifest_of(fleet.fleet, str(proof.request["snapshot_id"]))
+    return {part.spec.table for part in snapshot.parts if str(part.spec.number) in refreshed["kept"]}
+
+
+def is_whole(fleet: InlineFleet, proof: Job) -> bool:
+    """It was begun with a refresh, which was given up."""
+    return fleet.step_data(proof, "create")["refresh"] == {}
+
+
+def assert_comes_back(fleet: InlineFleet, url: str, server: Postgres, before: dict[str, Any]) -> None:
+    """What the proof has made becomes the live database, and is what that was."""
+    fill(url, "drop schema public cascade; create schema public")
+    restored = succeeded(fleet.restore())
+    assert restored.result["warm"] is True
+    assert_same(fingerprint(server, Dsn.parse(url).dbname), before)
+
+
+def test_only_what_has_changed_is_loaded_and_all_of_it_is_compared(
+    fleet: InlineFleet, url: str, postgres: Postgres
+) -> None:
+    [whole] = there(fleet)
+    fill(
+        url, "insert into by_range select n, wide(n), n % 900 + 1 from generate_series(201, 1110) n;" + CHANGE
+    )
+    before = fingerprint(postgres, Dsn.parse(url).dbname)
+    first = proven(fleet)
+    assert kept(fleet, first) == {"still"}
+    assert first.result["refreshed_from"] == whole.snapshot_id
+    second = proven(fleet)
+    assert kept(fleet, second) == {"still", "moving", "upper_half"}, "whatever it was loaded by"
+    [copy] = there(fleet)
+    assert copy.job_id == second.id
+    by_hand = succeeded(fleet.verify(str(second.request["snapshot_id"])))
+    assert kept(fleet, by_hand) == set(), "who asks for a proof gets all of it"
+    compared = ("tables", "row_count", "digests")
+    assert len({tuple(proof.result[key] for key in compared) for proof in (first, second, by_hand)}) == 1
+    assert "parts_kept" not in by_hand.result
+    assert_comes_back(fleet, url, postgres, before)
+
+
+def test_a_day_after_the_last_whole_one_it_is_loaded_whole(fleet: InlineFleet) -> None:
+    assert kept(fleet, proven(fleet)) == {"still", "moving"}
+    with fleet.fleet.catalog.engine.begin() as connection:
+        ago = "jsonb_build_object('whole_at', (now() - interval '24 hours')::text)"
+        noted = "data ->> 'whole_at' is not null"
+        connection.execute(text(f"update job_step set data = data || {ago} where {noted}"))
+    assert kept(fleet, proven(fleet)) == set()
+    assert kept(fleet, proven(fleet)) == {"still", "moving"}, "and a day begins anew"
+
+
+def test_what_is_no_copy_of_the_same_schema_is_loaded_whole(
+    fleet: InlineFleet, url: str, postgres: Postgres
+) -> None:
+    for change in (
+        "alter table few alter id set default 7",
+        "grant select on still to public",
+        "refresh materialized view unfilled",
+    ):
+        fill(url, change)
+        assert is_whole(fleet, proven(fleet)), change
+    fill(url, "select lo_from_bytea(0, 'large')")
+    assert kept(fleet, proven(fleet)) == set()
+    before = fingerprint(postgres, Dsn.parse(url).dbname)
+    assert_comes_back(fleet, url, postgres, before)
+
+
+def test_a_table_that_takes_no_such_rows_any_more_is_made_anew(
+    fleet: InlineFleet, url: str, postgres: Postgres
+) -> None:
+    """One because what groups by it needs its key; one because a rule came later than its rows."""
+    fill(url, "create view grouped as select id, v from moving group by id")
+    proven(fleet)
+    fill(url, "update moving set up = null where id = 9")
+    assert is_whole(fleet, proven(fleet))
+    fill(url, "drop view grouped; alter table moving add constraint late check (length(v) < 99) not valid")
+    proven(fleet)
+    fill(url, "delete from moving where id = 910; refresh materialized view sums")
+    before = fingerprint(postgres, Dsn.parse(url).dbname)
+    assert is_whole(fleet, proven(fleet))
+    assert_comes_back(fleet, url, postgres, before)
+
+
+def test_a_difference_in_what_was_refreshed_says_nothing_of_the_snapshot(
+    fleet: InlineFleet, url: str
+) -> None:
+    """Whoever was in it: the proof loads everything, and finds that the snapshot is good."""
+    spoilt = list[str]()
+
+    def spoil(job: Job, step: str) -> None:
+        if step == "prove" and not spoilt:
+            spoilt.append(str(fleet.step_data(job, "create")["side"]))
+            on_server(url, "update still set v = 'spoilt' where id = 5", spoilt[0])
+
+    fleet.before = spoil
+    fill(url, CHANGE)
+    proof = proven(fleet)
+    assert len(spoilt) == 1
+    assert is_whole(fleet, proof)
+    newest = fleet.snapshots()[0]
+    assert (newest.id, newest.refuted_at) == (proof.request["snapshot_id"], None)
+    assert "parts_kept" not in proof.result
+
+
+def test_a_restore_does_not_wait_for_a_proof_that_copies_its_copy(
+    fleet: InlineFleet, url: str, postgres: Postgres
+) -> None:
+    """The server copies nothing while its checkpointer sleeps, and holds what it copies."""
+    [copy] = there(fleet)
+    name = f"snapfleet_side_{uuid.uuid4().hex[:12]}_1"
+    with connect(postgres, "postgres") as admin, psycopg.connect(url, autocommit=True) as copying:
+        query = "select pid from pg_stat_activity where backend_type = 'checkpointer'"
+        [(checkpointer,)] = admin.execute(query).fetchall()
+        os.kill(checkpointer, signal.SIGSTOP)
+        try:
+            statement = f"create database {name} template {copy.name} strategy file_copy"
+            thread = threading.Thread(target=refused, args=(copying, statement))
+            thread.start()
+            holding = "select count(*) from pg_locks where objid = %s and locktype = 'object' and granted"
+            deadline = time.monotonic() + 20
+            while admin.execute(holding, [copy.oid]).fetchall() == [(0,)]:
+                assert time.monotonic() < deadline, "nobody copies it"
+                time.sleep(0.02)
+            assert succeeded(fleet.restore()).result["warm"] is True
+            thread.join(20)
+            assert not thread.is_alive()
+        finally:
+            os.kill(checkpointer, signal.SIGCONT)
+    assert name not in names(postgres)
+
+
+def refused(session: psycopg.Connection[Any], statement: str) -> None:
+    with suppress(psycopg.OperationalError):
+        session.execute(statement.encode())
