@@ -31,7 +31,7 @@ from shared.operations.composition import compose
 from shared.operations.jobs import requests
 from shared.operations.trust import access, keyfiles
 from shared.settings import Settings
-from shared.storage import s3
+from shared.storage import covers, s3
 from tests.contract.redis_users import USERS, GuardedValkey
 from tests.e2e import canaries
 from tests.e2e.canaries import Place
@@ -288,7 +288,7 @@ class CanarySite:
         """What is in the stored objects once they are decrypted and decompressed."""
         for snapshot_id in self.fleet.repository.snapshots(NAME):
             manifest, body = self.fleet.repository.read_manifest(NAME, snapshot_id)
-            yield f"manifest {snapshot_id}", body
+            yield f"manifest {snapshot_id}", covers.unpacked(body)
             for chunk in manifest.distinct_chunks.values():
                 raw = b"".join(self.fleet.repository.read_chunk(NAME, chunk))
                 yield f"chunk {chunk.sha256}", raw
