@@ -19,7 +19,8 @@ def named() -> frozenset[str]:
     return frozenset(
         call.args[0].value
         for path in Path(shared.__path__[0]).rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if ".reach(" in (source := path.read_text("utf-8"))
+        for call in ast.walk(ast.parse(source))
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr == "reach"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -45,6 +46,7 @@ LOOSE_MOST = 6
 
 def run(board: Path, *, runner: int, runners: int, seeds: int, wanted: str, part: bool) -> None:
     """Take cases until none is left; what became of each goes to the board, a line each."""
+    gc.freeze()  # every actor is forked from here: what we have read none of them has to walk, and so to copy
     logs.configure(level="info", style="json")
     signal.signal(signal.SIGALRM, too_long)
     disk.keep_mounts_private()
