@@ -16,16 +16,8 @@ Key = tuple[str, str]
 
 
 def is_alike(then: Manifest, now: Manifest) -> bool:
-    """Whether a database that was made for the one would be made the same way for the other.
-
-    Not where there are large objects: they are stored together, and are all anew wherever one is.
-    """
-    return frame(then) == frame(now) and not has_large_objects(then) and not has_large_objects(now)
-
-
-def has_large_objects(manifest: Manifest) -> bool:
-    """Also where nobody has counted them."""
-    return manifest.evidence is None or manifest.evidence.large_objects.count > 0
+    """Whether a database that was made for the one would be made the same way for the other."""
+    return frame(then) == frame(now)
 
 
 def frame(manifest: Manifest) -> tuple[object, ...]:

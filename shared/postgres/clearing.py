@@ -7,10 +7,11 @@ What is taken down is what `rebuilt` names among the entries of an archive of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from shared.postgres import contents, dump, early, entries
+from shared.postgres import contents, dump, early, entries, inspection
 from shared.postgres.dsn import Dsn
 from shared.postgres.early import Key
 from shared.postgres.session import Session, statement
@@ -19,6 +20,7 @@ from shared.postgres.tools import Tools
 _ENTRY: Final = b"\n--\n-- Name: "
 _END: Final = b"\n--\n-- PostgreSQL database dump complete\n"
 _FILLING: Final = b"; Type: MATERIALIZED VIEW DATA; "
+_LARGE_OBJECT: Final = re.compile(rb"^\d+; \d+ \d+ (?:BLOB |(?:ACL|COMMENT|SECURITY LABEL) - LARGE OBJECT )")
 _STANDING: Final = (b"FK CONSTRAINT ", b"TRIGGER ")
 _INDEXED: Final = (b"INDEX ", b"CONSTRAINT ")
 
@@ -61,6 +63,22 @@ def empty(session: Session, *, kept: Collection[Key]) -> None:
     """Every table but these. Not one that was taken down may be left."""
     for row in session.execute(statement("emptying").encode(), named(kept)).fetchall():
         session.execute(row["statement"].encode())
+
+
+def unlink(session: Session) -> None:
+    """All large objects, some at a time: each is a lock, until its transaction ends."""
+    query = (
+        "select count(pg_catalog.lo_unlink(oid)) as gone from"
+        " (select oid from pg_catalog.pg_largeobject_metadata limit 1000) as batch"
+    )
+    while inspection.row(session, query)["gone"]:
+        pass
+
+
+def large_objects(tools: Tools, *, archive_fd: int) -> tuple[bytes, ...]:
+    """Entries of the archive that make large objects before there are data: up to PostgreSQL 16."""
+    listed = contents.listing(tools, archive_fd=archive_fd, section="pre-data")
+    return tuple(entry for entry in listed if _LARGE_OBJECT.match(entry))
 
 
 def rebuilt(session: Session, tools: Tools, tables: Collection[Key], *, archive_fd: int) -> frozenset[int]:

@@ -62,6 +62,9 @@ SCHEMA = """
     insert into by_range select n, wide(n), n from generate_series(1, 200) n;
     alter table moving enable always trigger refused;
     alter table few enable trigger always;
+    select lo_from_bytea(4711, 'large'), lo_from_bytea(4712, 'larger'), lo_from_bytea(4713, 'largest');
+    comment on large object 4711 is 'one of three';
+    grant select on large object 4712 to public;
     refresh materialized view sums
 """
 CHANGE = """
@@ -71,6 +74,7 @@ CHANGE = """
     alter table moving enable always trigger refused;
     delete from few where id > 15;
     update by_range set v = 'changed' where id = 150;
+    select lo_put(4711, 0, 'L'), lo_unlink(4713);
     refresh materialized view sums
 """
 
@@ -110,7 +114,8 @@ def kept(fleet: InlineFleet, proof: Job) -> set[str]:
 
 def is_whole(fleet: InlineFleet, proof: Job) -> bool:
     """It was begun with a refresh, which was given up."""
-    return fleet.step_data(proof, "create")["refresh"] == {}
+    refresh: dict[str, Any] = fleet.step_data(proof, "create")["refresh"]
+    return refresh == {}
 
 
 def assert_comes_back(fleet: InlineFleet, url: str, server: Postgres, before: dict[str, Any]) -> None:
@@ -164,8 +169,6 @@ def test_what_is_no_copy_of_the_same_schema_is_loaded_whole(
     ):
         fill(url, change)
         assert is_whole(fleet, proven(fleet)), change
-    fill(url, "select lo_from_bytea(0, 'large')")
-    assert kept(fleet, proven(fleet)) == set()
     before = fingerprint(postgres, Dsn.parse(url).dbname)
     assert_comes_back(fleet, url, postgres, before)
 

@@ -149,8 +149,12 @@ def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
         run.check()
         clearing.take_down(session, apart)
         clearing.empty(session, kept=kept)
+        clearing.unlink(session)
         failpoints.reach("refresh.emptied")
         loading.prepare(session)
+        if large := clearing.large_objects(tools, archive_fd=archive.fileno()):
+            with contents.listed(large) as list_fd:
+                side.restore_section(run, tools, beside, archive, "pre-data", list_fd=list_fd)
         side.restore_rows(run, tools, beside, archive)
         loading.harden(session)
         early = [part for part in changed if (part.spec.schema, part.spec.table) in apart]
