@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.broker.gauge import Traffic
+from shared.catalog.measures import EndedMeasures
 from shared.domain.job import JobKind, JobState
 from shared.domain.snapshot import SnapshotState
 from shared.metrics.source import Standing
@@ -130,11 +131,14 @@ def of_jobs(state: CatalogState) -> Iterator[Sample]:
 
 
 def of_pruned(state: CatalogState) -> Iterator[Sample]:
+    prunes: dict[str, list[EndedMeasures]] = {}
+    for each in state.ended:
+        if each.kind == JobKind.PRUNE:
+            prunes.setdefault(each.database, []).append(each)
     for name in state.databases:
-        prunes = [each for each in state.ended if (each.database, each.kind) == (name, JobKind.PRUNE)]
-        if prunes:
-            yield from sample("pruned_bytes", sum(each.freed_bytes for each in prunes), name)
-            yield from sample("pruned_snapshots", sum(each.removed for each in prunes), name)
+        if name in prunes:
+            yield from sample("pruned_bytes", sum(each.freed_bytes for each in prunes[name]), name)
+            yield from sample("pruned_snapshots", sum(each.removed for each in prunes[name]), name)
 
 
 def of_traffic(traffic: Traffic) -> Iterator[Sample]:

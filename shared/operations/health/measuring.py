@@ -97,6 +97,9 @@ def catalog_state(fleet: Fleet) -> CatalogState:
         ended = tx.measures.ended()
         outbox = tx.measures.outbox()
         canaries = tx.measures.canaries()
+    in_a_row: dict[str, dict[str, int]] = {}
+    for (name, kind), failed in failures.items():
+        in_a_row.setdefault(name, {})[kind] = failed
     return CatalogState(
         databases={
             name: DatabaseState(
@@ -110,7 +113,7 @@ def catalog_state(fleet: Fleet) -> CatalogState:
                 proof=proofs.get(name),
                 estimated_restore_seconds=estimate(snapshots[name], proofs.get(name)),
                 stored=stored.get(name),
-                failed_in_a_row={kind: n for (of, kind), n in failures.items() if of == name},
+                failed_in_a_row=in_a_row.get(name, {}),
             )
             for name, database in sorted(fleet.databases.items())
         },
