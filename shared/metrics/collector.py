@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample as Exported
 
 from shared.broker.gauge import Gauge
 from shared.metrics import families
@@ -68,8 +69,10 @@ class StateCollector(Collector):
 def family(metric: Metric, samples: Sequence[Sample]) -> Family:
     kind = CounterMetricFamily if metric.type is Type.COUNTER else GaugeMetricFamily
     made = kind(metric.name, metric.meaning, labels=metric.labels)
-    for sample in samples:
-        made.add_metric(sample.labels, sample.value)
+    made.samples = [
+        Exported(each.name, dict(zip(metric.labels, each.labels, strict=True)), each.value)
+        for each in samples
+    ]
     return made
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.registry import Collector
+
+from shared.metrics import text
 
 __all__ = ["CollectorRegistry", "Page", "page"]
 
@@ -22,23 +22,17 @@ class Page:
     body: bytes
 
 
-def page(registry: CollectorRegistry, *, accept: str, reaches: Callable[[str], bool] | None = None) -> Page:
+def page(registry: text.Collects, *, accept: str, reaches: Callable[[str], bool] | None = None) -> Page:
     """What the registry says now. With `reaches`, only what is about databases that it is true of."""
-    shown = registry
-    if reaches is not None:
-        shown = CollectorRegistry(auto_describe=False)
-        shown.register(Reached(registry, reaches))
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = text.choose(accept)
+    shown = registry if reaches is None else Reached(registry, reaches)
     return Page(content_type=content_type, body=encode(shown))
 
 
-class Reached(Collector):
-    def __init__(self, registry: CollectorRegistry, reaches: Callable[[str], bool]) -> None:
+class Reached:
+    def __init__(self, registry: text.Collects, reaches: Callable[[str], bool]) -> None:
         self._registry = registry
         self._reaches = reaches
-
-    def describe(self) -> Iterator[Family]:
-        return iter(())
 
     def collect(self) -> Iterator[Family]:
         for family in self._registry.collect():

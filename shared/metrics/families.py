@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.broker.gauge import Traffic
 from shared.catalog.measures import EndedMeasures
@@ -22,8 +22,9 @@ STANDINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
+    """Some thirty for each database: a tuple is made in a third of the time that a frozen dataclass takes."""
+
     name: str
     labels: tuple[str, ...]
     value: float

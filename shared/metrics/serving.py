@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 from collections.abc import Iterable
 from socketserver import TCPServer, ThreadingMixIn
+from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import gzip_accepted
 
 from shared.errors import Misconfigured
+from shared.metrics import exposition
+
+QUICKLY = 1
+"""A tenth of the time that gzip takes at its best, for a text that is a seventh larger: 5 % of what it was."""
+TEXT = ("Content-Type", "text/plain")
 
 
 class Server:
@@ -19,14 +27,11 @@ class Server:
 
     def __init__(self, registry: CollectorRegistry, *, host: str, port: int) -> None:
         """Port 0 is any free one. Misconfigured where it cannot listen there."""
-        metrics = make_wsgi_app(registry)
 
         def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            if environ.get("PATH_INFO") == "/metrics":
-                answer: Iterable[bytes] = metrics(environ, start_response)
-                return answer
-            start_response("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"metrics are at /metrics\n"]
+            status, headers, body = answer(registry, environ)
+            start_response(status, headers)
+            return [body]
 
         try:
             self._server = make_server(host, port, app, Threaded, Quiet)
@@ -46,6 +51,22 @@ class Server:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def answer(registry: CollectorRegistry, asked: WSGIEnvironment) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Status, headers and body. `?name[]=` has only the metrics that it names, as with the client library's server."""
+    if asked.get("PATH_INFO") != "/metrics":
+        return "404 Not Found", [TEXT], b"metrics are at /metrics\n"
+    if asked["REQUEST_METHOD"] != "GET":
+        return "405 Method Not Allowed", [TEXT, ("Allow", "GET")], b"metrics are to be got\n"
+    names = parse_qs(asked.get("QUERY_STRING", "")).get("name[]")
+    shown = registry if names is None else registry.restricted_registry(names)
+    page = exposition.page(shown, accept=asked.get("HTTP_ACCEPT", ""))
+    headers = [("Content-Type", page.content_type)]
+    if gzip_accepted(asked.get("HTTP_ACCEPT_ENCODING", "")):
+        headers.append(("Content-Encoding", "gzip"))
+        return "200 OK", headers, gzip.compress(page.body, QUICKLY)
+    return "200 OK", headers, page.body
 
 
 class Threaded(ThreadingMixIn, WSGIServer):
