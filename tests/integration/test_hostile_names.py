@@ -29,7 +29,7 @@ HOSTILE = (
 )
 MORE = ("\\", "a\nb", " ", "$(x)`x`;'\"--")
 SPLIT = """
-    create table kept as select n, repeat(md5(n::text), 10) as v from generate_series(1, 30000) n;
+    create table kept as select n, repeat(md5(n::text), 10) as v from generate_series(1, 8000) n;
     create table small (v text default {literal});
     insert into small default values
 """
