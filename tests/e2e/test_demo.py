@@ -23,7 +23,7 @@ from pathlib import Path
 from embedded.demo import run_demo
 from shared.errors import SnapfleetError
 try:
-    status = run_demo(Path("fleet"), thoughts=30_000)
+    status = run_demo(Path("fleet"), thoughts=10_000)
 except SnapfleetError as exc:
     sys.exit(f"error: {exc.message}")
 sys.exit(status)

@@ -75,7 +75,9 @@ def looked_at(text: str, name: str) -> str:
     return answer.text if answer.is_success else str(answer.status_code)
 
 
-def test_it_protects_a_sample_and_leads_other_commands_to_it(tmp_path: Path) -> None:
+def test_it_protects_a_sample_leads_other_commands_to_it_and_dies_with_every_process_that_it_started(
+    tmp_path: Path,
+) -> None:
     with up(tmp_path) as process:
         environment = tmp_path / "fleet" / "environment"
         assert str(environment) in (tmp_path / "out").read_text()
@@ -91,9 +93,13 @@ def test_it_protects_a_sample_and_leads_other_commands_to_it(tmp_path: Path) -> 
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE_SECONDS) == 0
         assert living_in(tmp_path) == {}
-    with up(tmp_path):
+    with up(tmp_path) as process:
         assert "Writing the sample database" not in (tmp_path / "out").read_text(), "it is there already"
         assert len(from_another_terminal(tmp_path, "snapshot list")) == 1
+        assert len(living_in(tmp_path)) > 5
+        process.kill()  # what could still be done about its processes, it cannot do
+        process.wait()
+        assert_all_leave(tmp_path)
 
 
 def test_a_given_database_is_protected_instead_of_the_sample(
@@ -109,11 +115,3 @@ def test_a_given_database_is_protected_instead_of_the_sample(
         text = (tmp_path / "out").read_text()
         assert "sample" not in text
         assert "secret" not in text, "no password"
-
-
-def test_its_sudden_death_ends_every_process_that_it_started(tmp_path: Path) -> None:
-    with up(tmp_path) as process:
-        assert len(living_in(tmp_path)) > 5
-        process.kill()
-        process.wait()
-        assert_all_leave(tmp_path)
