@@ -35,14 +35,17 @@ def frame(manifest: Manifest) -> tuple[object, ...]:
     )
 
 
-def unchanged(then: Manifest, now: Manifest) -> Mapping[int, int]:
-    """The parts, by number, of tables whose every part is stored as the same bytes in both; and their former numbers."""
+def taken_over(then: Manifest, now: Manifest, brought_by: Mapping[int, str]) -> dict[int, str]:
+    """The parts, by number, of tables whose every part is stored as the same bytes in both; and by what their rows
+    are known in a copy of `then`, where `brought_by` says it of all of a table's former parts.
+    """
     former, present = by_table(then), by_table(now)
-    same = [key for key in present if key in former and content(former[key]) == content(present[key])]
     return {
-        new.spec.number: old.spec.number
-        for key in same
-        for old, new in zip(former[key], present[key], strict=True)
+        new.spec.number: brought_by[old.spec.number]
+        for key, parts in present.items()
+        if content(parts) == content(former.get(key, ()))
+        and all(part.spec.number in brought_by for part in former[key])
+        for old, new in zip(former[key], parts, strict=True)
     }
 
 

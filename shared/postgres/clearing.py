@@ -8,7 +8,7 @@ What is taken down is what `rebuilt` names among the entries of an archive of th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from shared.postgres import contents, dump, early, entries, inspection
@@ -30,10 +30,23 @@ def unfit(session: Session, *, views: int) -> Sequence[str]:
     return [row["why"] for row in session.execute(statement("unfit").encode(), {"views": views})]
 
 
-def has_schema(tools: Tools, dsn: Dsn, *, archive_fd: int, application_name: str) -> bool:
+def has_schema(
+    tools: Tools,
+    dsn: Dsn,
+    *,
+    archive_fd: int,
+    application_name: str,
+    while_running: Callable[[], None],
+) -> bool:
     """Whether pg_dump says the same of this database as the archive does, but for rows, whatever the order."""
     wanted = contents.schema_script(tools, archive_fd=archive_fd)
-    found = dump.schema(tools, dsn, encoding=contents.encoding_of(wanted), application_name=application_name)
+    found = dump.schema(
+        tools,
+        dsn,
+        encoding=contents.encoding_of(wanted),
+        application_name=application_name,
+        while_running=while_running,
+    )
     return sorted(spelt_out(found)) == sorted(spelt_out(wanted))
 
 

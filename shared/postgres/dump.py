@@ -160,7 +160,7 @@ def schema(
     *,
     encoding: str,
     application_name: str,
-    while_running: Callable[[], None] | None = None,
+    while_running: Callable[[], None],
 ) -> bytes:
     """The statements that make everything in the database but its rows. Raises as `dump` does."""
     argv = [str(tools.pg_dump), "--schema-only", "--no-password", f"--encoding={encoding}"]

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.catalog.warm import WarmCopy
 from shared.domain.job import Job, JobKind, JobState
+from shared.operations.proofs import verify
 from shared.operations.upkeep import schedule
 from tests.faults import points
 from tests.faults.case import Case
 from tests.faults.promises import assert_world
-from tests.faults.scenes import ask_restore, ask_snapshot, ask_verify, parked_goes, trust_all
+from tests.faults.scenes import ask_restore, ask_snapshot, ask_verify, parked_goes, submit, trust_all
 from tests.faults.shop import Content
 from tests.faults.world import World
 
 MADE = (
     ("verify.drop:claimed", "warm.owned", "warm.renamed"),
     ("warm.let_go", "warm.dropped", "verify.drop:done"),
+)
+REFRESHED = (
+    # Of what a dead worker has left half-way nothing is used.
+    ("refresh.cloned", False),
+    ("refresh.emptied", False),
+    ("build.unmarked", False),
+    ("prove.compared", True),
 )
 TAKEN = (
     ("warm.taking", "warm.taken", "restore.create:done"),
@@ -29,6 +38,8 @@ WAY_BACK = ("restore.create:undone", "restore.plan:undone")
 def cases() -> Iterator[Case]:
     for group in MADE:
         yield made(group)
+    for point, is_used in REFRESHED:
+        yield refreshed(point, is_used=is_used)
     for group in TAKEN:
         yield taken(group)
     yield undone(points.last(JobKind.RESTORE), WAY_BACK, is_back=False)
@@ -45,14 +56,14 @@ class Kept:
     live: Content
 
 
-def kept(world: World) -> Kept:
+def kept(world: World, *, write_big: bool = True) -> Kept:
     parked_goes(world)
     world.warm = True
     content = world.shop.write()
     snapshot_id = str(succeeded(world, ask_snapshot(world)).request["snapshot_id"])
     trust_all(world)
     succeeded(world, ask_verify(world, snapshot_id))
-    return Kept(snapshot_id=snapshot_id, content=content, live=world.shop.write())
+    return Kept(snapshot_id=snapshot_id, content=content, live=world.shop.write(big=write_big))
 
 
 def copies(world: World) -> list[WarmCopy]:
@@ -92,6 +103,27 @@ def made(group: Sequence[str]) -> Case:
         over(world, content=former.live)
 
     return Case(kind="SIGKILL while a warm copy is made", name=", ".join(group), run=run)
+
+
+def refreshed(point: str, *, is_used: bool) -> Case:
+    """A second one out of the first: whole or not, it is what the snapshot says."""
+
+    def run(world: World) -> None:
+        former = kept(world, write_big=False)
+        snapshot_id = str(succeeded(world, ask_snapshot(world)).request["snapshot_id"])
+        world.plan(point, "kill")
+        request = verify.request(snapshot_id, prune_job_id=str(uuid.uuid4()))
+        proof = succeeded(world, submit(world, JobKind.VERIFY, request))
+        assert world.struck(point), "nothing was struck there"
+        assert ("parts_kept" in proof.result) == is_used
+        (copy,) = copies(world)
+        assert copy.snapshot_id == snapshot_id
+        world.shop.write()
+        job = succeeded(world, ask_restore(world, snapshot_id))
+        assert job.result["warm"] is True
+        over(world, content=former.live)
+
+    return Case(kind="SIGKILL while a warm copy is refreshed", name=point, run=run)
 
 
 def taken(group: Sequence[str]) -> Case:

@@ -112,6 +112,12 @@ def kept(fleet: InlineFleet, proof: Job) -> set[str]:
     return {part.spec.table for part in snapshot.parts if str(part.spec.number) in refreshed["kept"]}
 
 
+def notes(fleet: InlineFleet, proof: Job) -> list[str]:
+    with fleet.fleet.catalog.transaction() as tx:
+        [verification] = tx.verifications.of_snapshot(str(proof.request["snapshot_id"]))
+    return [str(note) for note in verification.compared["notes"]]
+
+
 def is_whole(fleet: InlineFleet, proof: Job) -> bool:
     """It was begun with a refresh, which was given up."""
     refresh: dict[str, Any] = fleet.step_data(proof, "create")["refresh"]
@@ -137,6 +143,8 @@ def test_only_what_has_changed_is_loaded_and_all_of_it_is_compared(
     first = proven(fleet)
     assert kept(fleet, first) == {"still"}
     assert first.result["refreshed_from"] == whole.snapshot_id
+    told = f"had not changed since {whole.snapshot_id}, and were not loaded again"
+    assert [note for note in notes(fleet, first) if told in note]
     second = proven(fleet)
     assert kept(fleet, second) == {"still", "moving", "upper_half"}, "whatever it was loaded by"
     [copy] = there(fleet)

@@ -32,6 +32,9 @@ class Comparison:
         compared = {**self.compared, "assertions": asked}
         return replace(self, compared=compared, differences=(*self.differences, *failed))
 
+    def with_notes(self, notes: Iterable[str]) -> Self:
+        return replace(self, notes=(*self.notes, *notes))
+
 
 def compare(
     session: Session,

@@ -9,7 +9,7 @@ and never refute one: whatever goes wrong in it, or is different in the end, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial, wraps
@@ -21,8 +21,9 @@ from shared import failpoints
 from shared.catalog.warm import WarmCopy
 from shared.domain import refresh
 from shared.domain.job import SAGAS, JobKind
-from shared.domain.manifest import Manifest
+from shared.domain.manifest import Manifest, Part
 from shared.domain.refresh import Key
+from shared.domain.wording import counted
 from shared.errors import NotFound, Permanent, Transient
 from shared.operations.databases import indexing, side, source, warm
 from shared.operations.databases.archive import spooled
@@ -41,7 +42,6 @@ BroughtBy = Mapping[int, str]
 
 DROP = SAGAS[JobKind.VERIFY].steps.index("drop") + 1
 
-
 PASSING = (Transient, Stopped, StartOver)
 """What says nothing of the database: somebody else goes on, or the same step again."""
 
@@ -58,9 +58,6 @@ class Basis:
     whole_at: datetime
     """When a proof has loaded everything last."""
     kept: BroughtBy
-
-    def tables(self, manifest: Manifest) -> frozenset[Key]:
-        return tables_of(manifest, self.kept)
 
 
 def create(run: StepRun, manifest: Manifest) -> Outcome | None:
@@ -103,33 +100,27 @@ def find(run: StepRun, manifest: Manifest) -> Basis | None:
     if copy is None:
         return None
     with run.fleet.catalog.transaction() as tx:
-        noted = tx.jobs.step(copy.job_id, DROP).data
-    whole_at = datetime.fromisoformat(noted["whole_at"]) if noted.get("whole_at") else copy.made_at
+        told = tx.jobs.step(copy.job_id, DROP).data
+    whole = datetime.fromisoformat(told["whole_at"]) if told.get("whole_at") else copy.made_at
     try:
         former = side.manifest_of(run.fleet, copy.snapshot_id)
     except NotFound:
         return None
-    if now - whole_at >= refresh.WHOLE_EVERY or not refresh.is_alike(former, manifest):
+    if now - whole >= refresh.WHOLE_EVERY or not refresh.is_alike(former, manifest):
         return None
-    brought = noted.get("brought_by", {})
-    same = refresh.unchanged(former, manifest)
-    lost = tables_of(manifest, {new: "" for new, old in same.items() if str(old) not in brought})
-    kept = {
-        part.spec.number: str(brought[str(same[part.spec.number])])
-        for part in manifest.parts
-        if part.spec.number in same and (part.spec.schema, part.spec.table) not in lost
-    }
-    return Basis(copy=copy, whole_at=whole_at, kept=kept) if kept else None
+    brought = {int(number): str(xid) for number, xid in told.get("brought_by", {}).items()}
+    kept = refresh.taken_over(former, manifest, brought)
+    return Basis(copy=copy, whole_at=whole, kept=kept) if kept else None
 
 
 def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
     dsn = side.server_of(run.fleet, run.job)
-    noted = {
+    begun = {
         "from": basis.copy.snapshot_id,
         "whole_at": basis.whole_at.isoformat(),
         "kept": {str(number): xid for number, xid in basis.kept.items()},
     }
-    name = side.intend(run, manifest, refresh=noted)
+    name = side.intend(run, manifest, refresh=begun)
     with side.cleared(run, dsn) as (session, tools):
         owner = manifest.properties.owner
         cloning.clone(session, name, of=basis.copy.name, owner=owner, while_running=run.check)
@@ -143,12 +134,11 @@ def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
         views = len(contents.read(tools, archive_fd=archive.fileno()).views_to_fill)
         if said := clearing.unfit(session, views=views):
             raise Unfit("; ".join(said))
-        kept = basis.tables(manifest)
         changed = [part for part in manifest.parts if part.spec.number not in basis.kept]
-        apart = clearing.apart(session, tables_of(manifest, {part.spec.number: "" for part in changed}))
+        apart = clearing.apart(session, tables_of(changed))
         run.check()
         clearing.take_down(session, apart)
-        clearing.empty(session, kept=kept)
+        clearing.empty(session, kept=tables_of(manifest.parts) - tables_of(changed))
         clearing.unlink(session)
         failpoints.reach("refresh.emptied")
         loading.prepare(session)
@@ -165,13 +155,10 @@ def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
 def look(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> None:
     """Raises Unfit where the database has not the schema that the archive has."""
     run.report(section="comparing schemas")
-    if not clearing.has_schema(tools, dsn, archive_fd=archive.fileno(), application_name=run.name):
+    if not clearing.has_schema(
+        tools, dsn, archive_fd=archive.fileno(), application_name=run.name, while_running=run.check
+    ):
         raise Unfit("the schema is another one")
-
-
-def is_in_use(run: StepRun) -> bool:
-    """Whether the side database of this job was refreshed, and not loaded whole."""
-    return bool(run.data("create").get("refresh"))
 
 
 def or_whole(do: Callable[[StepRun], Outcome]) -> Callable[[StepRun], Outcome]:
@@ -207,39 +194,54 @@ def build(run: StepRun) -> Outcome:
 
 
 def rest(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes], *, manifest: Manifest) -> Contents:
-    kept = run.data("create")["refresh"]["kept"]
-    changed = tables_of(
-        manifest, {p.spec.number: "" for p in manifest.parts if str(p.spec.number) not in kept}
-    )
+    kept = noted(run)["kept"]
+    changed = tables_of(part for part in manifest.parts if str(part.spec.number) not in kept)
     with connected(dsn, application_name=run.name) as session:
         down = clearing.rebuilt(session, tools, clearing.apart(session, changed), archive_fd=archive.fileno())
     return contents.read(tools, archive_fd=archive.fileno(), without=indexing.built(run), among=down)
 
 
-def tables_of(manifest: Manifest, numbers: Mapping[int, Any]) -> frozenset[Key]:
-    return frozenset((p.spec.schema, p.spec.table) for p in manifest.parts if p.spec.number in numbers)
+def tables_of(parts: Iterable[Part]) -> frozenset[Key]:
+    return frozenset((part.spec.schema, part.spec.table) for part in parts)
 
 
 def brought_by(run: StepRun) -> BroughtBy:
     """Every part whose rows can be told apart in the side database: by which transaction they came."""
     with run.fleet.catalog.transaction() as tx:
         results = tx.parts.results(run.job.id)
-    kept = (run.data("create").get("refresh") or {}).get("kept", {})
     loaded = {
         int(spec["spec"]["number"]): str(result["brought_by"])
         for spec, result in results
         if "brought_by" in result
     }
-    return {int(number): str(xid) for number, xid in kept.items()} | loaded
+    return {int(number): str(xid) for number, xid in noted(run).get("kept", {}).items()} | loaded
+
+
+def noted(run: StepRun) -> Mapping[str, Any]:
+    """What `create` has begun with; nothing where it has loaded everything."""
+    return run.data("create").get("refresh") or {}
+
+
+def is_in_use(run: StepRun) -> bool:
+    """Whether the side database of this job was refreshed, and not loaded whole."""
+    return bool(noted(run))
 
 
 def whole_at(run: StepRun) -> str | None:
     """When the last proof has loaded everything; None where that is this one."""
-    noted = run.data("create").get("refresh") or {}
-    return str(noted["whole_at"]) if noted else None
+    return noted(run).get("whole_at")
 
 
-def facts(run: StepRun) -> dict[str, Any]:
+def facts(run: StepRun) -> Mapping[str, Any]:
     """For the result of the proof."""
-    noted = run.data("create").get("refresh") or {}
-    return {"refreshed_from": noted["from"], "parts_kept": len(noted["kept"])} if noted else {}
+    begun = noted(run)
+    return {"refreshed_from": begun["from"], "parts_kept": len(begun["kept"])} if begun else {}
+
+
+def notes(run: StepRun) -> Iterator[str]:
+    """For who reads what was compared."""
+    if begun := noted(run):
+        yield (
+            f"{counted(len(begun['kept']), 'part')} had not changed since {begun['from']}, and were not loaded"
+            " again: their rows came from its proof, and were compared"
+        )
