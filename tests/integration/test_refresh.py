@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,9 +21,13 @@ from shared.operations.databases import side
 from shared.operations.proofs import verify
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import assert_same, connect, fingerprint, names
+from tests.integration.conftest import Inline, RoleMaker
 from tests.integration.inline_fleet import InlineFleet
-from tests.integration.test_round_trip import fill, succeeded
+from tests.integration.test_majors import not_built_into
+from tests.integration.test_round_trip import fill, rich, succeeded
 from tests.integration.warm_home import configure, on_server, there, url_of
+
+Maker = Callable[..., str]
 
 SCHEMA = """
     create function wide(n int) returns text immutable language sql
@@ -155,6 +160,31 @@ def test_only_what_has_changed_is_loaded_and_all_of_it_is_compared(
     assert len({tuple(proof.result[key] for key in compared) for proof in (first, second, by_hand)}) == 1
     assert "parts_kept" not in by_hand.result
     assert_comes_back(fleet, url, postgres, before)
+
+
+ONE_ROW_LESS_IN_EACH_LARGE_TABLE = """
+    do $$ declare t regclass; begin
+        for t in select oid from pg_class where relkind = 'r' and relname <> 'wide' and pg_table_size(oid) > 8 << 20 loop
+            execute format('delete from only %s where ctid = (select min(ctid) from only %s)', t, t);
+        end loop;
+    end $$;
+    refresh materialized view shop.total
+"""
+
+
+def test_whatever_a_database_may_hold_is_built_again(
+    role: RoleMaker, database: Maker, postgres: Postgres, inline: Inline
+) -> None:
+    other = role(postgres)
+    url = database()
+    rich(postgres, url, other, without=not_built_into(postgres))
+    fleet = inline(url, warm=True)
+    proven(fleet)
+    fill(url, ONE_ROW_LESS_IN_EACH_LARGE_TABLE)
+    before = fingerprint(postgres, Dsn.parse(url).dbname)
+    assert kept(fleet, proven(fleet)) == {"wide"}
+    assert succeeded(fleet.restore()).result["warm"] is True
+    assert_same(fingerprint(postgres, Dsn.parse(url).dbname), before)
 
 
 def test_a_day_after_the_last_whole_one_it_is_loaded_whole(fleet: InlineFleet) -> None:
