@@ -22,7 +22,7 @@ from shared.operations.proofs import verify
 from shared.postgres.dsn import Dsn
 from tests.integration.comparison import assert_same, connect, fingerprint, names
 from tests.integration.conftest import Inline, RoleMaker
-from tests.integration.inline_fleet import InlineFleet
+from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_majors import not_built_into
 from tests.integration.test_round_trip import fill, rich, succeeded
 from tests.integration.warm_home import configure, on_server, there, url_of
@@ -123,6 +123,13 @@ def notes(fleet: InlineFleet, proof: Job) -> list[str]:
     return [str(note) for note in verification.compared["notes"]]
 
 
+def timed(fleet: InlineFleet) -> tuple[object, ...]:
+    """What is known of how long a restore takes."""
+    with fleet.fleet.catalog.transaction() as tx:
+        measured = tx.measures.proofs([NAME])[NAME]
+        return (*tx.jobs.restore_durations(NAME), measured.restore_seconds, measured.pace)
+
+
 def is_whole(fleet: InlineFleet, proof: Job) -> bool:
     """It was begun with a refresh, which was given up."""
     refresh: dict[str, Any] = fleet.step_data(proof, "create")["refresh"]
@@ -141,6 +148,7 @@ def test_only_what_has_changed_is_loaded_and_all_of_it_is_compared(
     fleet: InlineFleet, url: str, postgres: Postgres
 ) -> None:
     [whole] = there(fleet)
+    took = timed(fleet)
     fill(
         url, "insert into by_range select n, wide(n), n % 900 + 1 from generate_series(201, 1110) n;" + CHANGE
     )
@@ -154,6 +162,7 @@ def test_only_what_has_changed_is_loaded_and_all_of_it_is_compared(
     assert kept(fleet, second) == {"still", "moving", "upper_half"}, "whatever it was loaded by"
     [copy] = there(fleet)
     assert copy.job_id == second.id
+    assert timed(fleet) == took, "how long it takes to load everything"
     by_hand = succeeded(fleet.verify(str(second.request["snapshot_id"])))
     assert kept(fleet, by_hand) == set(), "who asks for a proof gets all of it"
     compared = ("tables", "row_count", "digests")

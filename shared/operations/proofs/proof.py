@@ -32,8 +32,9 @@ class Comparison:
         compared = {**self.compared, "assertions": asked}
         return replace(self, compared=compared, differences=(*self.differences, *failed))
 
-    def with_notes(self, notes: Iterable[str]) -> Self:
-        return replace(self, notes=(*self.notes, *notes))
+    def with_remarks(self, notes: Iterable[str], more: Mapping[str, Any]) -> Self:
+        """This comparison, and what is to be known of the database that was compared."""
+        return replace(self, notes=(*self.notes, *notes), compared={**self.compared, **more})
 
 
 def compare(

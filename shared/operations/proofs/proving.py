@@ -47,7 +47,7 @@ def prove(run: StepRun) -> Outcome:
     """
     began = time.monotonic()
     found = compare(run, side.manifest_of(run.fleet, run.job.request["snapshot_id"]))
-    found = found.with_notes(refreshing.notes(run))
+    found = found.with_remarks(refreshing.notes(run), refreshing.facts(run))
     seconds = time.monotonic() - began
     failpoints.reach("prove.compared")
     if found.differences:
