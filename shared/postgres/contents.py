@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -59,22 +59,29 @@ def listing(tools: Tools, *, archive_fd: int, section: str | None = None) -> lis
 
 
 def read(
-    tools: Tools, *, archive_fd: int, without: Collection[int] = (), among: Collection[int] | None = None
+    tools: Tools,
+    *,
+    archive_fd: int,
+    without: frozenset[int] = frozenset(),
+    among: frozenset[int] | None = None,
 ) -> Contents:
     """The list of an archive, but for some entries; `others` only `among` some.
 
     Raises as `dump.restore` does for a file that is none.
     """
-    left_out = tuple(b"%d; " % number for number in without)
-    entries = [e for e in listing(tools, archive_fd=archive_fd) if not e.startswith(left_out)]
+    entries = [entry for entry in listing(tools, archive_fd=archive_fd) if number_of(entry) not in without]
     views = tuple(entry for entry in entries if _FILLS_VIEW.match(entry))
     triggers = tuple(entry for entry in entries if _EVENT_TRIGGER.match(entry))
     apart = {*views, *triggers}
     others = tuple(entry for entry in entries if entry not in apart)
     if among is not None:
-        chosen = tuple(b"%d; " % number for number in among)
-        others = tuple(entry for entry in others if entry.startswith(chosen))
+        others = tuple(entry for entry in others if number_of(entry) in among)
     return Contents(others=others, views_to_fill=views, event_triggers=triggers)
+
+
+def number_of(entry: bytes) -> int:
+    """By which the archive knows what it lists."""
+    return int(entry.partition(b";")[0])
 
 
 def views_to_fill(tools: Tools, contents: Contents, *, archive_fd: int) -> ViewsToFill:
