@@ -29,7 +29,7 @@ Maker = Callable[..., str]
 Damage = Callable[[Path], None]
 SOME = """
     create table small as select n, gen_random_uuid() as u from generate_series(1, 4000) n;
-    create table large as select n, repeat(md5(n::text), 12) as v from generate_series(1, 30000) n;
+    create table large as select n, repeat(md5(n::text), 12) as v from generate_series(1, 22000) n;
     alter table large add primary key (n);
 """
 
@@ -225,6 +225,10 @@ class Tripwire:
         self._then = then
         self.armed = False
 
+    @property
+    def was_touched(self) -> bool:
+        return self._left <= 0
+
     def _step(self) -> None:
         if self.armed:
             self._left -= 1
@@ -307,6 +311,7 @@ def test_a_server_killed_in_mid_restore_delays_the_restore(
     fill(url, "drop table large")
     wire.armed = True
     job = succeeded(fleet.restore())
+    assert wire.was_touched
     assert_same(fingerprint(own_postgres, name), before)
     assert names(own_postgres).keys() >= {name, job.result["parked"]}
     assert not [n for n in names(own_postgres) if n.startswith("snapfleet_side_")]

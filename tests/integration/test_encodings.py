@@ -24,9 +24,9 @@ Maker = Callable[..., str]
 SPLIT = """
     create type "{e}num" as enum ('{e}', 'plain');
     create table "{e}bin" (n int primary key, "{e}" text);
-    insert into "{e}bin" select n, repeat('{e}', 100 / octet_length('{e}')) || n from generate_series(1, 90000) n;
+    insert into "{e}bin" select n, repeat('{e}', 100 / octet_length('{e}')) || n from generate_series(1, 65000) n;
     create table "{e}text" (n int primary key, "{e}" text, k "{e}num");
-    insert into "{e}text" select n, repeat('{e}', 100 / octet_length('{e}')) || E'\\t\\\\.\\n' || n, '{e}' from generate_series(1, 90000) n;
+    insert into "{e}text" select n, repeat('{e}', 100 / octet_length('{e}')) || E'\\t\\\\.\\n' || n, '{e}' from generate_series(1, 65000) n;
     create table "{e}small" ("{e}" text);
     insert into "{e}small" values ('{e}'), (null), ('');
     comment on table "{e}small" is '{e}';
