@@ -61,7 +61,7 @@ def run(app: Celery, options: argparse.Namespace, settings: Settings) -> None:
     app.Worker(
         hostname=host_format(default_nodename(f"{options.name}@%h")),
         concurrency=options.concurrency or settings.worker_concurrency,
-        queues=options.queues.split(","),
+        queues=options.queues,
         without_gossip=True,
         without_mingle=True,
         loglevel=settings.log_level.upper(),
