@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.main import ANONYMOUS
 from api.limits import SECURITY
+from api.main import ANONYMOUS
 from api.serving import Closing
 from shared.errors import Unreachable
 from tests.integration.api_world import Api, key, make_context, problem, serve
