@@ -17,6 +17,9 @@ from shared.domain.proof import SAMPLE_BYTES, Digests, is_sampled
 SPLIT_BYTES = 8 * 1024 * 1024
 """A table with its out-of-line data larger than this leaves the archive and is copied in parts."""
 
+Key = tuple[str, str]
+"""A table by schema and name."""
+
 
 class CopyFormat(StrEnum):
     BINARY = "binary"

@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 from shared.domain.manifest import Manifest, Part
+from shared.domain.parts import Key
 
-WHOLE_EVERY = timedelta(hours=24)
-"""How old the last proof may be that has loaded everything, when another one loads only what changed."""
-
-Key = tuple[str, str]
+WHOLE_EVERY = timedelta(hours=20)
+"""How old the last proof may be that has loaded everything, when another one loads only what changed. Less than a
+day, so that one that is due once a day always loads everything.
+"""
 
 
 def is_alike(then: Manifest, now: Manifest) -> bool:

@@ -11,23 +11,27 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
+from shared.domain.parts import Key
 from shared.postgres import contents, dump, early, entries, inspection
 from shared.postgres.dsn import Dsn
-from shared.postgres.early import Key
 from shared.postgres.session import Session, statement
 from shared.postgres.tools import Tools
 
 _ENTRY: Final = b"\n--\n-- Name: "
 _END: Final = b"\n--\n-- PostgreSQL database dump complete\n"
-_FILLING: Final = b"; Type: MATERIALIZED VIEW DATA; "
 _LARGE_OBJECT: Final = re.compile(rb"^\d+; \d+ \d+ (?:BLOB |(?:ACL|COMMENT|SECURITY LABEL) - LARGE OBJECT )")
 _STANDING: Final = (b"FK CONSTRAINT ", b"TRIGGER ")
 _INDEXED: Final = (b"INDEX ", b"CONSTRAINT ")
 
 
-def unfit(session: Session, *, views: int) -> Sequence[str]:
-    """What stands against it, in words. `views` is how many materialized views the archive fills."""
-    return [row["why"] for row in session.execute(statement("unfit").encode(), {"views": views})]
+def unfit(session: Session) -> Sequence[str]:
+    """What stands against it, in words."""
+    return [row["why"] for row in session.execute(statement("unfit").encode())]
+
+
+def frail(session: Session) -> frozenset[Key]:
+    """Tables whose rows may be refused, or come out otherwise, when they are loaded though none of them has changed."""
+    return frozenset((row["schema"], row["name"]) for row in session.execute(statement("frail").encode()))
 
 
 def has_schema(
@@ -38,7 +42,7 @@ def has_schema(
     application_name: str,
     while_running: Callable[[], None],
 ) -> bool:
-    """Whether pg_dump says the same of this database as the archive does, but for rows, whatever the order."""
+    """Whether pg_dump says the same of this database as the archive does, word for word, but for rows."""
     wanted = contents.schema_script(tools, archive_fd=archive_fd)
     found = dump.schema(
         tools,
@@ -47,13 +51,15 @@ def has_schema(
         application_name=application_name,
         while_running=while_running,
     )
-    return sorted(spelt_out(found)) == sorted(spelt_out(wanted))
+    return bare(found) == bare(wanted)
 
 
-def spelt_out(script: bytes) -> Sequence[bytes]:
-    """Its entries, but for the filling of views. Before the first and after the last a tool tells of itself."""
-    found = script.partition(_END)[0].split(_ENTRY)[1:]
-    return [entry for entry in found if _FILLING not in entry.partition(b"\n")[0]]
+def bare(script: bytes) -> bytes:
+    """Without what a tool tells of itself before the first entry and after the last.
+
+    What is between may hold the same lines: names and bodies are anybody's.
+    """
+    return script[script.find(_ENTRY) : script.rfind(_END)]
 
 
 def apart(session: Session, tables: Collection[Key]) -> frozenset[Key]:
@@ -73,7 +79,7 @@ def take_down(session: Session, tables: Collection[Key]) -> None:
 
 
 def empty(session: Session, *, kept: Collection[Key]) -> None:
-    """Every table but these. Not one that was taken down may be left."""
+    """Every table but these, and every materialized view, once nothing stands on them any more."""
     for row in session.execute(statement("emptying").encode(), named(kept)).fetchall():
         session.execute(row["statement"].encode())
 

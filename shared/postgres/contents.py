@@ -91,11 +91,14 @@ def views_to_fill(tools: Tools, contents: Contents, *, archive_fd: int) -> Views
     return ViewsToFill(names=names, encoding=encoding_of(script))
 
 
-def script_of(tools: Tools, entries: tuple[bytes, ...], *, archive_fd: int) -> bytes:
+def script_of(
+    tools: Tools, entries: tuple[bytes, ...], *, archive_fd: int, more: tuple[str, ...] = ()
+) -> bytes:
     """The statements that pg_restore would run for these entries of the list."""
     with listed(entries) as list_fd:
         argv = [
             str(tools.pg_restore),
+            *more,
             "--file=-",
             f"--use-list=/proc/self/fd/{list_fd}",
             f"/proc/self/fd/{archive_fd}",
@@ -104,9 +107,14 @@ def script_of(tools: Tools, entries: tuple[bytes, ...], *, archive_fd: int) -> b
 
 
 def schema_script(tools: Tools, *, archive_fd: int) -> bytes:
-    """The statements that pg_restore would run for everything but rows."""
-    argv = [str(tools.pg_restore), "--schema-only", "--file=-", f"/proc/self/fd/{archive_fd}"]
-    return output(argv, archive_fd)
+    """The statements that pg_restore would run for everything but rows, and the filling of views."""
+    entries = listing(tools, archive_fd=archive_fd)
+    return script_of(
+        tools,
+        tuple(entry for entry in entries if not _FILLS_VIEW.match(entry)),
+        archive_fd=archive_fd,
+        more=("--schema-only",),
+    )
 
 
 def encoding_of(script: bytes) -> str:

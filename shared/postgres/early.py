@@ -16,12 +16,11 @@ from typing import Final
 import psycopg
 
 from shared import failpoints
+from shared.domain.parts import Key
 from shared.postgres import contents, entries, loading, moving
 from shared.postgres.entries import Entry
 from shared.postgres.session import Session
 from shared.postgres.tools import Tools
-
-Key = tuple[str, str]
 
 LOOK_SECONDS: Final = 0.2
 

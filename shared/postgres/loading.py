@@ -42,8 +42,8 @@ def finish(session: Session) -> None:
 def load(session: Session, part: Part, pieces: Iterable[bytes]) -> str:
     """Load one part from its raw bytes, unless it was loaded before: the id of the transaction that did it.
 
-    By that id its rows are known as long as nobody changes them. Raises Damaged when the server counts other rows than were recorded, and whatever `pieces` raises;
-    then nothing is loaded.
+    By that id its rows are known as long as nobody changes them. Raises Damaged when the server counts other rows
+    than were recorded, and whatever `pieces` raises; then nothing is loaded.
     """
     with session.transaction():
         take_over(session, part.spec.number)

@@ -21,13 +21,14 @@ MADE = (
     ("verify.drop:claimed", "warm.owned", "warm.renamed"),
     ("warm.let_go", "warm.dropped", "verify.drop:done"),
 )
-REFRESHED = (
+REFRESHED = {
     # Of what a dead worker has left half-way nothing is used.
-    ("refresh.cloned", False),
-    ("refresh.emptied", False),
-    ("build.unmarked", False),
-    ("prove.compared", True),
-)
+    "refresh.cloned": False,
+    "refresh.emptied": False,
+    "build.unmarked": False,
+    "prove.compared": False,
+    "verify.drop:claimed": True,
+}
 TAKEN = (
     ("warm.taking", "warm.taken", "restore.create:done"),
     ("swap.closed", "swap.renamed", "swap.committed"),
@@ -38,7 +39,7 @@ WAY_BACK = ("restore.create:undone", "restore.plan:undone")
 def cases() -> Iterator[Case]:
     for group in MADE:
         yield made(group)
-    for point, is_used in REFRESHED:
+    for point, is_used in REFRESHED.items():
         yield refreshed(point, is_used=is_used)
     for group in TAKEN:
         yield taken(group)

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from embedded.postgres import Postgres
-from shared.domain.job import Job, JobKind
+from shared.domain.job import Job, JobKind, JobState
 from shared.operations.databases import side
 from shared.operations.proofs import verify
 from shared.postgres.dsn import Dsn
@@ -25,7 +25,7 @@ from tests.integration.conftest import Inline, RoleMaker
 from tests.integration.inline_fleet import NAME, InlineFleet
 from tests.integration.test_majors import not_built_into
 from tests.integration.test_round_trip import fill, rich, succeeded
-from tests.integration.warm_home import configure, on_server, there, url_of
+from tests.integration.warm_home import configure, on_server, seen, there, url_of
 
 Maker = Callable[..., str]
 
@@ -80,7 +80,8 @@ CHANGE = """
     delete from few where id > 15;
     update by_range set v = 'changed' where id = 150;
     select lo_put(4711, 0, 'L'), lo_unlink(4713);
-    refresh materialized view sums
+    refresh materialized view unfilled;
+    refresh materialized view sums with no data
 """
 
 
@@ -196,14 +197,14 @@ def test_whatever_a_database_may_hold_is_built_again(
     assert_same(fingerprint(postgres, Dsn.parse(url).dbname), before)
 
 
-def test_a_day_after_the_last_whole_one_it_is_loaded_whole(fleet: InlineFleet) -> None:
+def test_twenty_hours_after_the_last_whole_one_it_is_loaded_whole(fleet: InlineFleet) -> None:
     assert kept(fleet, proven(fleet)) == {"still", "moving"}
     with fleet.fleet.catalog.engine.begin() as connection:
-        ago = "jsonb_build_object('whole_at', (now() - interval '24 hours')::text)"
+        ago = "jsonb_build_object('whole_at', (now() - interval '20 hours')::text)"
         noted = "data ->> 'whole_at' is not null"
         connection.execute(text(f"update job_step set data = data || {ago} where {noted}"))
     assert kept(fleet, proven(fleet)) == set()
-    assert kept(fleet, proven(fleet)) == {"still", "moving"}, "and a day begins anew"
+    assert kept(fleet, proven(fleet)) == {"still", "moving"}, "and they begin anew"
 
 
 def test_what_cannot_be_refreshed_is_loaded_whole(fleet: InlineFleet, url: str, postgres: Postgres) -> None:
@@ -214,12 +215,40 @@ def test_what_cannot_be_refreshed_is_loaded_whole(fleet: InlineFleet, url: str, 
         "and is gone": "drop view grouped;"
         "alter table moving add constraint late check (length(v) < 99) not valid",
         "a rule came later than the rows": "delete from moving where id = 910; refresh materialized view sums",
-        "another view is filled": "refresh materialized view unfilled",
+        "what tells of an end is not the end": "comment on function refuse is E'x\n--\n"
+        "-- PostgreSQL database dump complete\n--\n'",
+        "and what comes after it counts": "create or replace view shown as select still.v || '' as v from still",
     }.items():
         fill(url, change)
         assert is_whole(fleet, proven(fleet)), why
     before = fingerprint(postgres, Dsn.parse(url).dbname)
     assert_comes_back(fleet, url, postgres, before)
+
+
+def test_what_it_was_made_out_of_says_nothing_of_the_snapshot(fleet: InlineFleet) -> None:
+    """Its manifest is gone."""
+    [copy] = there(fleet)
+    fleet.fleet.repository.delete_manifest(NAME, copy.snapshot_id)
+    assert is_whole(fleet, proven(fleet))
+    assert kept(fleet, proven(fleet)) == {"still", "moving"}
+
+
+def test_a_table_whose_rows_hang_on_another_one_is_loaded(fleet: InlineFleet, url: str) -> None:
+    """Unchanged itself, it could not be loaded any more: a proof is to find that."""
+    fill(
+        url,
+        "create function known() returns bool language sql begin atomic select min(id) = 1 from few; end;"
+        "alter table still add constraint of_known check (known() or id < 0)",
+    )
+    proven(fleet)
+    assert kept(fleet, proven(fleet)) == {"moving"}
+    fill(url, "delete from few where id = 1")
+    taken = succeeded(fleet.snapshot())
+    request = verify.request(str(taken.request["snapshot_id"]), prune_job_id=str(uuid.uuid4()))
+    failed = fleet.run(JobKind.VERIFY, request)
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert 'violates check constraint "of_known"' in str(failed.error["message"])
 
 
 def test_a_difference_in_what_was_refreshed_says_nothing_of_the_snapshot(
@@ -248,6 +277,7 @@ def test_a_restore_does_not_wait_for_a_proof_that_copies_its_copy(
 ) -> None:
     """The server copies nothing while its checkpointer sleeps, and holds what it copies."""
     [copy] = there(fleet)
+    assert seen(fleet).warm == copy
     name = f"snapfleet_side_{uuid.uuid4().hex[:12]}_1"
     with connect(postgres, "postgres") as admin, psycopg.connect(url, autocommit=True) as copying:
         query = "select pid from pg_stat_activity where backend_type = 'checkpointer'"

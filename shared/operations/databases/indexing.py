@@ -14,6 +14,7 @@ from itertools import count
 from typing import IO, Any
 
 from shared.domain.manifest import Part
+from shared.domain.parts import Key
 from shared.operations.jobs.hands import PartRun
 from shared.operations.jobs.saga import StepRun
 from shared.postgres import early
@@ -34,7 +35,7 @@ def plan(session: Session, tools: Tools, parts: Sequence[Part], *, archive: IO[b
 
     Of smaller ones the indexes are built in less time than it takes to plan them.
     """
-    numbers = dict[early.Key, list[int]]()
+    numbers = dict[Key, list[int]]()
     for part in parts:
         numbers.setdefault((part.spec.schema, part.spec.table), []).append(part.spec.number)
     spans = {table: (min(some), max(some)) for table, some in numbers.items() if len(some) > 1}
@@ -44,9 +45,9 @@ def plan(session: Session, tools: Tools, parts: Sequence[Part], *, archive: IO[b
     return list(units(sorted(found, key=lambda each: spans[each.table]), spans))
 
 
-def units(found: Sequence[Early], spans: Mapping[early.Key, Span]) -> Iterator[Unit]:
+def units(found: Sequence[Early], spans: Mapping[Key, Span]) -> Iterator[Unit]:
     numbers = count(FIRST_NUMBER)
-    bound = dict[early.Key, Span]()
+    bound = dict[Key, Span]()
     for each, number in zip(found, numbers, strict=False):
         # A constraint would wait for the table's other indexes, and its worker with it.
         after = [spans[each.table], *([bound[each.table]] if each.table in bound else [])]

@@ -9,8 +9,8 @@ and never refute one: whatever goes wrong in it, or is different in the end, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, wraps
 from typing import IO, Any
@@ -22,9 +22,9 @@ from shared.catalog.warm import WarmCopy
 from shared.domain import refresh
 from shared.domain.job import SAGAS, JobKind
 from shared.domain.manifest import Manifest, Part
-from shared.domain.refresh import Key
+from shared.domain.parts import Key
 from shared.domain.wording import counted
-from shared.errors import NotFound, Permanent, Transient
+from shared.errors import Permanent, Transient
 from shared.operations.databases import indexing, side, source, warm
 from shared.operations.databases.archive import spooled
 from shared.operations.jobs.lease import Stopped
@@ -32,7 +32,7 @@ from shared.operations.jobs.saga import Outcome, StartOver, StepRun, as_error
 from shared.postgres import clearing, cloning, contents, databases, loading
 from shared.postgres.contents import Contents
 from shared.postgres.dsn import Dsn
-from shared.postgres.session import connected
+from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
 
 log = structlog.get_logger(__name__)
@@ -59,6 +59,13 @@ class Basis:
     """When a proof has loaded everything last."""
     kept: BroughtBy
 
+    def facts(self) -> dict[str, Any]:
+        return {
+            "from": self.copy.snapshot_id,
+            "whole_at": self.whole_at.isoformat(),
+            "kept": {str(number): xid for number, xid in self.kept.items()},
+        }
+
 
 def create(run: StepRun, manifest: Manifest) -> Outcome | None:
     """A side database with the archive's rows in it, and the parts of tables that are the same as in the warm copy.
@@ -68,10 +75,10 @@ def create(run: StepRun, manifest: Manifest) -> Outcome | None:
     if "refresh" in run.data("create"):  # it was tried, and that is enough
         give_up(run, "it was begun before")
         return None
-    basis = find(run, manifest)
-    if basis is None:
-        return None
     try:
+        basis = find(run, manifest)
+        if basis is None:
+            return None
         begin(run, manifest, basis)
     except PASSING:
         raise
@@ -92,36 +99,32 @@ def find(run: StepRun, manifest: Manifest) -> Basis | None:
         return None
     with run.fleet.catalog.transaction() as tx:
         there = tx.warm.there(run.job.database)
+        if not there:
+            return None
+        told = tx.jobs.step(there[0].job_id, DROP).data
         now = tx.jobs.now()
-    if not there:
-        return None
-    with source.maintenance(run.fleet.dsn(run.job.database), run.name) as session:
-        copy = warm.ready(run.fleet, session, run.job.database, there[0].snapshot_id, by=None)
-    if copy is None:
-        return None
-    with run.fleet.catalog.transaction() as tx:
-        told = tx.jobs.step(copy.job_id, DROP).data
-    whole = datetime.fromisoformat(told["whole_at"]) if told.get("whole_at") else copy.made_at
-    try:
-        former = side.manifest_of(run.fleet, copy.snapshot_id)
-    except NotFound:
-        return None
-    if now - whole >= refresh.WHOLE_EVERY or not refresh.is_alike(former, manifest):
-        return None
+    whole = datetime.fromisoformat(told["whole_at"]) if told.get("whole_at") else there[0].made_at
     brought = {int(number): str(xid) for number, xid in told.get("brought_by", {}).items()}
+    if not brought or now - whole >= refresh.WHOLE_EVERY:
+        return None
+    former = side.manifest_of(run.fleet, there[0].snapshot_id)
     kept = refresh.taken_over(former, manifest, brought)
-    return Basis(copy=copy, whole_at=whole, kept=kept) if kept else None
+    if not kept or not refresh.is_alike(former, manifest):
+        return None
+    dsn = run.fleet.dsn(run.job.database)
+    with connected(dsn, application_name=run.name) as session:
+        refuse_unfit(session)  # as the copy will be: that is seen more cheaply before it is cloned
+    with source.maintenance(dsn, run.name) as session:
+        copy = warm.ready(run.fleet, session, run.job.database, former.id, by=None)
+    is_it = copy is not None and copy.job_id == there[0].job_id
+    return Basis(copy=there[0], whole_at=whole, kept=kept) if is_it else None
 
 
 def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
     dsn = side.server_of(run.fleet, run.job)
-    begun = {
-        "from": basis.copy.snapshot_id,
-        "whole_at": basis.whole_at.isoformat(),
-        "kept": {str(number): xid for number, xid in basis.kept.items()},
-    }
-    name = side.intend(run, manifest, refresh=begun)
+    name = side.intend(run, manifest, refresh=basis.facts())
     with side.cleared(run, dsn) as (session, tools):
+        dumper = source.choose_dumper(run.fleet, dsn, session)
         owner = manifest.properties.owner
         cloning.clone(session, name, of=basis.copy.name, owner=owner, while_running=run.check)
         failpoints.reach("refresh.cloned")
@@ -130,11 +133,9 @@ def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
         databases.rehearse(session, name, manifest.properties)
     beside = dsn.for_database(name)
     with connected(beside, application_name=run.name) as session, spooled(run, manifest) as archive:
-        look(run, tools, beside, archive)
-        views = len(contents.read(tools, archive_fd=archive.fileno()).views_to_fill)
-        if said := clearing.unfit(session, views=views):
-            raise Unfit("; ".join(said))
-        changed = [part for part in manifest.parts if part.spec.number not in basis.kept]
+        look(run, dumper, beside, archive)
+        refuse_unfit(session)
+        changed = settle(run, manifest, basis, frail=clearing.frail(session))
         apart = clearing.apart(session, tables_of(changed))
         run.check()
         clearing.take_down(session, apart)
@@ -152,6 +153,26 @@ def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
     side.hand_out(run, changed, units)
 
 
+def settle(run: StepRun, manifest: Manifest, basis: Basis, *, frail: Collection[Key]) -> Sequence[Part]:
+    """Write down what is kept in the end, and answer what is to be loaded."""
+    changed = [
+        part
+        for part in manifest.parts
+        if part.spec.number not in basis.kept or (part.spec.schema, part.spec.table) in frail
+    ]
+    numbers = {part.spec.number for part in changed}
+    kept = {number: xid for number, xid in basis.kept.items() if number not in numbers}
+    if not kept:
+        raise Unfit("rows of what has not changed depend on what has")
+    run.record(refresh=replace(basis, kept=kept).facts())
+    return changed
+
+
+def refuse_unfit(session: Session) -> None:
+    if said := clearing.unfit(session):
+        raise Unfit("; ".join(said))
+
+
 def look(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> None:
     """Raises Unfit where the database has not the schema that the archive has."""
     run.report(section="comparing schemas")
@@ -162,10 +183,16 @@ def look(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> None:
 
 
 def or_whole(do: Callable[[StepRun], Outcome]) -> Callable[[StepRun], Outcome]:
-    """A step that tells nothing of the snapshot where it fails in a refreshed database: it is made anew, and whole."""
+    """A step that tells nothing of the snapshot where it fails in a refreshed database: that is made anew, and whole.
+
+    So it is by whoever comes to it a second time: what has failed there before may do so each time.
+    """
 
     @wraps(do)
     def act(run: StepRun) -> Outcome:
+        if run.resumed and is_in_use(run):
+            log.warning("not_refreshed", why="it was begun before")
+            raise StartOver("create")
         try:
             return do(run)
         except PASSING:
@@ -187,9 +214,9 @@ def build(run: StepRun) -> Outcome:
     outcome = side.build(run, find=partial(rest, manifest=manifest))
     dsn = side.side_dsn(run)
     with source.maintenance(dsn, run.name) as session:
-        tools = source.choose_tools(run.fleet, dsn, session)
+        dumper = source.choose_dumper(run.fleet, dsn, session)
     with spooled(run, manifest) as archive:
-        look(run, tools, dsn, archive)
+        look(run, dumper, dsn, archive)
     return outcome
 
 

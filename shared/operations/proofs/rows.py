@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from shared.domain import parts as partition
 from shared.domain.evidence import KNOWN_METHODS, Evidence
 from shared.domain.manifest import Manifest, Part, TableCount
-from shared.domain.parts import Table
+from shared.domain.parts import Key, Table
 from shared.domain.proof import Digests
 from shared.operations.proofs.refreshing import BroughtBy
 from shared.postgres import digests, inspection
 from shared.postgres.digests import Expressions
 from shared.postgres.session import Session
-
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,6 +183,6 @@ STEPS = {
     (JobKind.VERIFY, "build"): StepActions(
         do=warm.yielding(proving.refuting(refreshing.or_whole(refreshing.build)))
     ),
-    (JobKind.VERIFY, "prove"): StepActions(do=proving.prove),
+    (JobKind.VERIFY, "prove"): StepActions(do=refreshing.or_whole(proving.prove)),
     (JobKind.VERIFY, "drop"): StepActions(do=drop, undo=keeping.discard),
 }

@@ -113,6 +113,9 @@ counted (kind, n) as (
     union all
     select 'comments', count(*) from pg_catalog.pg_description
      where objoid >= 16384 and classoid <> 'pg_extension'::regclass
+       -- Every database begins with one of its own, which may have been made anew since, under another oid.
+       and (classoid, objoid) not in (select 'pg_namespace'::regclass, oid from pg_catalog.pg_namespace
+                                       where nspname = 'public')
        and (classoid, objoid) not in (select classid, objid from member)
 )
 select kind, n from counted where n > 0 order by kind
