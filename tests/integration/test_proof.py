@@ -109,11 +109,11 @@ def test_a_database_with_something_of_everything_is_proven(
 
 
 def test_a_schema_public_that_was_dropped_and_made_anew_is_proven(database: Maker, inline: Inline) -> None:
-    """It has no privileges then but its owner's, and that of its restore is another one with the same."""
+    """It has no privileges then but its owner's, no comment, and that of its restore is another one with the same."""
     url = database()
     fill(url, "drop schema public; create schema public; create table public.t as select 1 as n")
     fleet = inline(url)
-    for more in ("select 1", "grant usage on schema public to public"):
+    for more in ("select 1", "grant usage on schema public to public", "comment on schema public is 'ours'"):
         fill(url, more)
         succeeded(fleet.verify(str(succeeded(fleet.snapshot()).request["snapshot_id"])))
 
