@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 from celery import Task
-from kombu.exceptions import OperationalError
+
+from shared.broker.doorbell import LOST
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ def teller(task: Task[Any, Any]) -> Callable[[str], None]:
         try:
             with task.app.events.default_dispatcher(hostname=hostname) as dispatcher:
                 dispatcher.send(EVENT, uuid=request_id, result=text)
-        except (OperationalError, OSError) as exc:
+        except LOST as exc:
             log.debug("progress_untold", reason=type(exc).__name__)
 
     def tell(text: str) -> None:

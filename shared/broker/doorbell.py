@@ -17,6 +17,11 @@ from kombu.exceptions import OperationalError
 from shared.domain.job import SAGAS, Job, JobKind, JobState
 from shared.errors import Unreachable
 
+LOST: tuple[type[Exception], ...] = (OperationalError, OSError, AttributeError)
+"""How kombu says that its connection is gone. The last one comes from a channel that is torn down already, and asks
+for the address of a connection that it has no more (kombu 5.7, `Channel._connparams`).
+"""
+
 
 class Doorbell(Protocol):
     def ring(self, job: Job) -> None:
@@ -118,7 +123,7 @@ class MemoryDoorbell:
 def translated() -> Generator[None]:
     try:
         yield
-    except (OperationalError, OSError) as exc:
+    except LOST as exc:
         raise Unreachable(
             "Redis does not answer",
             code="redis_unreachable",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from base64 import b64decode
@@ -150,6 +151,32 @@ def test_without_redis_ringing_fails_soon_and_says_so(ring: Callable[[Doorbell, 
         ring(doorbell, a_job())
     assert caught.value.code == "redis_unreachable"
     assert time.monotonic() - began < PATIENCE_SECONDS
+
+
+def test_where_redis_ends_our_connections_ringing_says_so_and_goes_on(redis_url: str) -> None:
+    """In the middle of a statement, between two, while it connects: whenever that is, and whatever the client makes of it."""
+    doorbell, job = CeleryDoorbell(make_app(redis_url)), a_job()
+    ended = threading.Event()
+
+    def end_connections() -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            while not ended.wait(0.003):
+                client.client_kill_filter(_type="normal", skipme=True)
+
+    killer = threading.Thread(target=end_connections)
+    killer.start()
+    failed, deadline = 0, time.monotonic() + PATIENCE_SECONDS
+    try:
+        while failed < 20:
+            assert time.monotonic() < deadline, "nothing has ended a connection"
+            try:
+                doorbell.ring_hands(job, 1)
+            except Unreachable:
+                failed += 1
+    finally:
+        ended.set()
+        killer.join()
+    doorbell.ring_hands(job, 1)
 
 
 def test_the_twin_in_memory_keeps_what_was_rung_in_order() -> None:

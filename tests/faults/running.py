@@ -151,7 +151,7 @@ def last_words(world: World) -> str:
     words = ""
     for log in (world.folder / "logs").glob("*.log"):
         lines = log.read_text(errors="replace").splitlines()[-25:]
-        words += f"\n{log.name}:\n" + "\n".join(line[:600] for line in lines)
+        words += f"\n{log.name}:\n" + "\n".join(line[:600] + line[600:][-1200:] for line in lines)
     return words
 
 
