@@ -65,6 +65,11 @@ class PartSpec:
     first_page: int
     end_page: int | None
 
+    @property
+    def key(self) -> Key:
+        """Of its table."""
+        return self.schema, self.table
+
 
 # Built-in types whose binary form is the same on every server of 14 and later and on every platform.
 # Everything else (domains, enums, composites, reg*, extension types) travels as text.

@@ -53,7 +53,7 @@ def taken_over(then: Manifest, now: Manifest, brought_by: Mapping[int, str]) -> 
 def by_table(manifest: Manifest) -> Mapping[Key, Sequence[Part]]:
     found = dict[Key, list[Part]]()
     for part in manifest.parts:
-        found.setdefault((part.spec.schema, part.spec.table), []).append(part)
+        found.setdefault(part.spec.key, []).append(part)
     return found
 
 

@@ -13,7 +13,7 @@ FIRST_WITH_STRATEGIES = 150000
 
 
 def clone(session: Session, name: str, *, of: str, owner: str, while_running: Callable[[], None]) -> None:
-    """A new database that holds what `of` holds, in which nobody may be; settings and grants of it are not copied.
+    """A new database that holds what `of` holds; nobody may be in that one. Its settings and grants are not copied.
 
     Its transactions' ids stay what they are: rows are known by them in the copy, too. All of it is on disk when
     this returns. `while_running` stops it by raising, and then there is none.

@@ -37,7 +37,7 @@ def plan(session: Session, tools: Tools, parts: Sequence[Part], *, archive: IO[b
     """
     numbers = dict[Key, list[int]]()
     for part in parts:
-        numbers.setdefault((part.spec.schema, part.spec.table), []).append(part.spec.number)
+        numbers.setdefault(part.spec.key, []).append(part.spec.number)
     spans = {table: (min(some), max(some)) for table, some in numbers.items() if len(some) > 1}
     if not spans:
         return []

@@ -104,11 +104,7 @@ def create(run: StepRun, *, choose: Choose | None = None) -> Outcome:
                 restore_section(run, tools, side_dsn, archive, "data", list_fd=list_fd)
         loading.harden(session)
         failpoints.reach("side.data_restored")
-        loaded = [
-            part
-            for part in manifest.parts
-            if chosen is None or (part.spec.schema, part.spec.table) in chosen.tables
-        ]
+        loaded = [part for part in manifest.parts if chosen is None or part.spec.key in chosen.tables]
         units = [] if chosen is not None else indexing.plan(session, tools, loaded, archive=archive)
     hand_out(run, loaded, units)
     return Outcome()

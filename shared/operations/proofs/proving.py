@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
-
 from shared import failpoints
 from shared.catalog.catalog import Transaction
 from shared.domain.job import Job, JobKind, StepState
@@ -20,13 +18,11 @@ from shared.domain.proof import Digests
 from shared.errors import Damaged, Permanent
 from shared.operations.databases import side, source
 from shared.operations.jobs.lease import LeaseLost
-from shared.operations.jobs.saga import Outcome, StartOver, StepRun
+from shared.operations.jobs.saga import Outcome, StepRun
 from shared.operations.proofs import keeping, proof, refreshing
 from shared.operations.proofs.proof import Comparison
 from shared.postgres import assertions, databases
 from shared.postgres.session import consistent
-
-log = structlog.get_logger(__name__)
 
 LOADING = ("create", "load", "build")
 
@@ -47,13 +43,13 @@ def prove(run: StepRun) -> Outcome:
     """
     began = time.monotonic()
     found = compare(run, side.manifest_of(run.fleet, run.job.request["snapshot_id"]))
-    found = found.with_remarks(refreshing.notes(run), refreshing.facts(run))
+    refreshed = refreshing.noted(run)
+    found = found.with_remarks(refreshing.notes(refreshed), refreshing.facts(refreshed))
     seconds = time.monotonic() - began
     failpoints.reach("prove.compared")
     if found.differences:
-        if refreshing.is_in_use(run):
-            log.warning("not_refreshed", why=found.differences[0])
-            raise StartOver("create")
+        if refreshed:
+            raise refreshing.anew(found.differences[0])
         refute(run, found, seconds=seconds)
         failpoints.reach("prove.refuted")
         if is_borne(run.job):
@@ -69,7 +65,7 @@ def prove(run: StepRun) -> Outcome:
     def confirm(tx: Transaction) -> None:
         keep(tx, run, found, seconds=seconds)
 
-    return Outcome(result={**facts(found), **refreshing.facts(run)}, record=confirm)
+    return Outcome(result={**facts(found), **refreshing.facts(refreshed)}, record=confirm)
 
 
 def facts(found: Comparison) -> dict[str, Any]:

@@ -148,24 +148,22 @@ def begin(run: StepRun, manifest: Manifest, basis: Basis) -> None:
                 side.restore_section(run, tools, beside, archive, "pre-data", list_fd=list_fd)
         side.restore_rows(run, tools, beside, archive)
         loading.harden(session)
-        early = [part for part in changed if (part.spec.schema, part.spec.table) in apart]
+        early = [part for part in changed if part.spec.key in apart]
         units = indexing.plan(session, tools, early, archive=archive)
     side.hand_out(run, changed, units)
 
 
 def settle(run: StepRun, manifest: Manifest, basis: Basis, *, frail: Collection[Key]) -> Sequence[Part]:
     """Write down what is kept in the end, and answer what is to be loaded."""
-    changed = [
-        part
+    kept = {
+        part.spec.number: basis.kept[part.spec.number]
         for part in manifest.parts
-        if part.spec.number not in basis.kept or (part.spec.schema, part.spec.table) in frail
-    ]
-    numbers = {part.spec.number for part in changed}
-    kept = {number: xid for number, xid in basis.kept.items() if number not in numbers}
+        if part.spec.number in basis.kept and part.spec.key not in frail
+    }
     if not kept:
         raise Unfit("rows of what has not changed depend on what has")
     run.record(refresh=replace(basis, kept=kept).facts())
-    return changed
+    return [part for part in manifest.parts if part.spec.number not in kept]
 
 
 def refuse_unfit(session: Session) -> None:
@@ -182,6 +180,12 @@ def look(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes]) -> None:
         raise Unfit("the schema is another one")
 
 
+def anew(why: str) -> StartOver:
+    """To be raised where a refreshed database is no good: everything is loaded."""
+    log.warning("not_refreshed", why=why)
+    return StartOver("create")
+
+
 def or_whole(do: Callable[[StepRun], Outcome]) -> Callable[[StepRun], Outcome]:
     """A step that tells nothing of the snapshot where it fails in a refreshed database: that is made anew, and whole.
 
@@ -190,25 +194,23 @@ def or_whole(do: Callable[[StepRun], Outcome]) -> Callable[[StepRun], Outcome]:
 
     @wraps(do)
     def act(run: StepRun) -> Outcome:
-        if run.resumed and is_in_use(run):
-            log.warning("not_refreshed", why="it was begun before")
-            raise StartOver("create")
+        if run.resumed and noted(run):
+            raise anew("it was begun before")
         try:
             return do(run)
         except PASSING:
             raise
         except Exception as exc:
-            if not is_in_use(run):
+            if not noted(run):
                 raise
-            log.warning("not_refreshed", why=as_error(exc).message)
-            raise StartOver("create") from exc
+            raise anew(as_error(exc).message) from exc
 
     return act
 
 
 def build(run: StepRun) -> Outcome:
     """What was taken down, and then the schema is the snapshot's once more. Whole as ever where nothing was."""
-    if not is_in_use(run):
+    if not noted(run):
         return side.build(run)
     manifest = side.manifest_of(run.fleet, str(run.job.request["snapshot_id"]))
     outcome = side.build(run, find=partial(rest, manifest=manifest))
@@ -229,7 +231,7 @@ def rest(run: StepRun, tools: Tools, dsn: Dsn, archive: IO[bytes], *, manifest: 
 
 
 def tables_of(parts: Iterable[Part]) -> frozenset[Key]:
-    return frozenset((part.spec.schema, part.spec.table) for part in parts)
+    return frozenset(part.spec.key for part in parts)
 
 
 def brought_by(run: StepRun) -> BroughtBy:
@@ -245,13 +247,8 @@ def brought_by(run: StepRun) -> BroughtBy:
 
 
 def noted(run: StepRun) -> Mapping[str, Any]:
-    """What `create` has begun with; nothing where it has loaded everything."""
+    """With what `create` has refreshed the side database of this job; nothing where it has loaded everything."""
     return run.data("create").get("refresh") or {}
-
-
-def is_in_use(run: StepRun) -> bool:
-    """Whether the side database of this job was refreshed, and not loaded whole."""
-    return bool(noted(run))
 
 
 def whole_at(run: StepRun) -> str | None:
@@ -259,15 +256,14 @@ def whole_at(run: StepRun) -> str | None:
     return noted(run).get("whole_at")
 
 
-def facts(run: StepRun) -> Mapping[str, Any]:
+def facts(begun: Mapping[str, Any]) -> Mapping[str, Any]:
     """For the result of the proof, and for who asks how long a restore takes: not as short as this one."""
-    begun = noted(run)
     return {"refreshed_from": begun["from"], "parts_kept": len(begun["kept"])} if begun else {}
 
 
-def notes(run: StepRun) -> Iterator[str]:
+def notes(begun: Mapping[str, Any]) -> Iterator[str]:
     """For who reads what was compared."""
-    if begun := noted(run):
+    if begun:
         yield (
             f"{counted(len(begun['kept']), 'part')} had not changed since {begun['from']}, and were not loaded"
             " again: their rows came from its proof, and were compared"

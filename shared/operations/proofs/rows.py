@@ -81,7 +81,7 @@ def chosen_parts(
     sample = partition.sample([part.spec for part in manifest.parts], there, choice, seed=manifest.id)
     chosen = defaultdict[Key, list[Part]](list)
     for part in manifest.parts:
-        key = (part.spec.schema, part.spec.table)
+        key = part.spec.key
         if (
             part.digest is not None
             and part.spec.number in sample & brought_by.keys()

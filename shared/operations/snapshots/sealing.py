@@ -262,7 +262,7 @@ def all_counts(counted: Sequence[TableCount], parts: Sequence[Part]) -> tuple[Ta
     digests = {(c.schema, c.name): c.digest for c in counted}
     totals = {(c.schema, c.name): c.row_count for c in counted}
     for part in parts:
-        key = (part.spec.schema, part.spec.table)
+        key = part.spec.key
         totals[key] = totals.get(key, 0) + part.row_count
     return tuple(
         TableCount(schema=schema, name=name, row_count=rows, digest=digests.get((schema, name)))
