@@ -73,7 +73,7 @@ def outline(stored: bytes) -> Outline | None:
 def decode(text: bytes, *, encryption: Encryption) -> Manifest:
     """Of whom it is, and who has signed it, the caller looks at. Refused(identity_missing) and Damaged."""
     if not covers.has_cover(text):
-        return manifest.decode(text, sha256=None)
+        return manifest.decode(text)
     manifest.refuse_newer(text, up_to=covers.FORMAT)
     found = covers.decode(text)
     sealed = opened(found, encryption) if isinstance(found.contents, str) else found.contents
@@ -91,7 +91,7 @@ def opened(found: Cover, encryption: Encryption) -> Manifest:
         plain = raw_of(frame, at_most=MAX_BYTES)
     except ValueError as exc:
         raise damaged(f"{what} cannot be read") from exc
-    return manifest.decode(plain, sha256=None)
+    return manifest.decode(plain)
 
 
 def damaged(why: str) -> Damaged:

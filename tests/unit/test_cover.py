@@ -70,7 +70,7 @@ def test_it_is_read_back_as_it_was(encryption: Encryption, signing: Signing) -> 
 def test_who_knows_no_covers_tells_one_from_damage() -> None:
     body = covers.encode(EXAMPLE, previous=None, encryption=FOR_BOTH, signing=signs())
     with pytest.raises(Damaged) as refused:
-        manifest.decode(covers.unpacked(body), sha256=None)
+        manifest.decode(covers.unpacked(body))
     assert refused.value.code == "manifest_too_new"
 
 
