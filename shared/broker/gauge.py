@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 
+from shared.broker.doorbell import LOST
 from shared.domain.job import QUEUES
 from shared.errors import Unreachable
 
@@ -40,7 +40,7 @@ class CeleryGauge:
 
     def read(self) -> Traffic:
         with self._app.connection_for_write() as connection:
-            away: tuple[type[Exception], ...] = (OperationalError, OSError, *errors_of(connection))
+            away: tuple[type[Exception], ...] = (*LOST, *errors_of(connection))
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
                 channel: Any = connection.default_channel
