@@ -10,8 +10,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import text
-
 from shared.domain.job import MAX_ATTEMPTS, SAGAS, Job, JobKind, JobState, NewJob
 from shared.errors import SnapfleetError
 from shared.operations.fleet import Fleet
@@ -21,7 +19,15 @@ from tests.actors import TESTER
 from tests.faults.actors import follow
 from tests.faults.case import Case
 from tests.faults.promises import assert_world
-from tests.faults.scenes import SCENES, ask_restore, ask_snapshot, ask_verify, parked_goes, submit
+from tests.faults.scenes import (
+    SCENES,
+    ask_restore,
+    ask_snapshot,
+    ask_verify,
+    parked_goes,
+    slot_comes_due,
+    submit,
+)
 from tests.faults.world import NAME, World, new_key
 from workers.tasks import new_id, snapshot_id_at
 
@@ -189,8 +195,7 @@ def many_ticks(world: World) -> None:
     """As of five beats: a slot that has come due makes one job."""
     scene = SCENES[JobKind.SNAPSHOT](world)
     before = {snapshot.id for snapshot in world.sealed()}
-    with world.fleet.catalog.engine.begin() as connection:
-        connection.execute(text("update database set slots_until = now() - interval '1 year 2 days'"))
+    slot_comes_due(world)
     barrier = multiprocessing.Barrier(TIMES)
 
     def tick(fleet: Fleet) -> None:

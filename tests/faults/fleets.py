@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import redis
-from sqlalchemy import text
 
 from shared.broker.app import KEY_PREFIX, make_app
 from shared.broker.doorbell import hand_task, step_task
@@ -20,7 +19,7 @@ from shared.domain.job import QUEUES, JobKind, JobState
 from tests.faults.case import Case
 from tests.faults.pids import pid_of
 from tests.faults.promises import assert_world
-from tests.faults.scenes import SCENES, Scene, ask_snapshot
+from tests.faults.scenes import SCENES, Scene, ask_snapshot, slot_comes_due
 from tests.faults.sleepers import assert_unchanged, lasting
 from tests.faults.world import World, new_key
 
@@ -316,8 +315,7 @@ def beats(world: World) -> None:
     scene = SCENES[JobKind.SNAPSHOT](world)
     before = {snapshot.id for snapshot in world.sealed()}
     with world.crew.at_work():
-        with world.fleet.catalog.engine.begin() as connection:
-            connection.execute(text("update database set slots_until = now() - interval '1 year 2 days'"))
+        slot_comes_due(world)
         with world.crew.beating("steady"):
             for _ in range(4):
                 with world.crew.beating("frail"):

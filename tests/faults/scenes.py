@@ -103,6 +103,16 @@ def parked_goes(world: World) -> None:
     world.restored = None
 
 
+def slot_comes_due(world: World) -> None:
+    """Of a schedule of 366 days: the one slot that lies in them, whatever former cases have had it decided."""
+    with world.fleet.catalog.engine.begin() as connection:
+        connection.execute(text("delete from slot"))
+        connection.execute(
+            text("update job set idempotency_key = 'former:' || id where idempotency_key like 'slot:%'")
+        )
+        connection.execute(text("update database set slots_until = now() - interval '367 days'"))
+
+
 def snapshot(world: World) -> Scene:
     content = world.shop.refill()
     return Scene(
