@@ -132,6 +132,14 @@ def test_a_restore_is_not_blamed_for_what_was_invalid_at_its_source() -> None:
     assert found(mended, EVIDENCE) == ["index i is invalid", "constraint c on t is not validated"]
 
 
+@pytest.mark.parametrize("indexes", range(2, 6))
+def test_an_index_that_was_invalid_at_its_source_may_be_mended_and_so_counted(indexes: int) -> None:
+    then = replace(EVIDENCE, counts={"indexes": 3, "tables": 3})
+    now = replace(then, counts={"indexes": indexes, "tables": 3}, invalid_indexes=())
+    said = [] if indexes in {3, 4} else [f"the number of indexes is {indexes} instead of 3"]
+    assert list(differences.in_evidence(then, now, usual_owner="me", majors=(18, 18))) == said
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

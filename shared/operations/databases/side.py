@@ -31,7 +31,7 @@ from shared.operations.jobs.saga import Outcome, StartOver, StepRun
 from shared.postgres import contents, databases, deriving, dump, loading
 from shared.postgres.contents import Contents
 from shared.postgres.dsn import Dsn
-from shared.postgres.entries import Share
+from shared.postgres.entries import Share, in_turns
 from shared.postgres.session import Session, connected
 from shared.postgres.tools import Tools
 
@@ -261,9 +261,12 @@ def restore_the_rest(
 
     pg_restore would fill the views itself, under an empty search_path, and with event triggers in force.
     """
-    with contents.listed(found.others) as list_fd:
-        jobs = run.database.parallelism
-        restore_section(run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd)
+    several = run.database.parallelism
+    turns = in_turns(tools, found.others, archive_fd=archive.fileno())
+    for lines, jobs in ((turns.first, several), (turns.one_by_one, 1), (turns.last, several)):
+        if lines:
+            with contents.listed(lines) as list_fd:
+                restore_section(run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd)
     if found.views_to_fill:
         run.report(section="materialized views")
         views = contents.views_to_fill(tools, found, archive_fd=archive.fileno())
