@@ -98,6 +98,11 @@ IN_THE_DATABASE: Mapping[str, Kind] = {
         means="its creation broke off: no query uses it, every write pays for it, a unique one enforces nothing",
         todo="reindex index concurrently …, or drop it",
     ),
+    "uncounted_index": Kind(
+        severity=Severity.WARNING,
+        means="two sessions attached parts of it at once, as pg_restore -j does: no foreign key and no ON CONFLICT finds it",
+        todo="alter index … attach partition …, with one that it has already: the server counts them anew",
+    ),
     "constraint_not_validated": Kind(
         severity=Severity.WARNING,
         means="it holds for new rows only: old ones may break it, and then no snapshot can be restored with it",

@@ -121,6 +121,24 @@ def within(session: Session, patience: timedelta) -> Generator[None]:
         raise kind(exc.diag.message_primary or exc.sqlstate) from exc
 
 
+def uncounted_indexes(session: Session) -> tuple[str, ...]:
+    """Those of partitioned tables that are invalid, though every partition has a valid one of its own in them."""
+    query = """
+        select i.indexrelid::regclass::text as name
+          from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+         where not i.indisvalid and c.relkind = 'I'
+           and not exists (
+                select from pg_catalog.pg_inherits partition
+                 where partition.inhparent = i.indrelid
+                   and not exists (
+                        select from pg_catalog.pg_inherits part
+                          join pg_catalog.pg_index own on own.indexrelid = part.inhrelid
+                         where part.inhparent = i.indexrelid
+                           and own.indrelid = partition.inhrelid and own.indisvalid))
+         order by 1"""
+    return tuple(r["name"] for r in session.execute(query))
+
+
 def unvalidated_constraints(session: Session) -> tuple[str, ...]:
     """As `table: constraint`; those that nobody enforces by their definition are left out."""
     query = """

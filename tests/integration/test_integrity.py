@@ -59,6 +59,26 @@ def test_an_index_whose_creation_broke_off_is_found(database: Maker) -> None:
     assert codes(url) == [("invalid_index", "public.t_a")]
 
 
+def test_an_index_of_partitions_that_the_server_has_miscounted_is_found_until_it_counts_anew(
+    database: Maker, postgres: Postgres
+) -> None:
+    url = database()
+    run(
+        url,
+        "create table p (id int) partition by range (id)",
+        "create table p_1 partition of p default",
+        "create index whole on p (id)",
+        "create index bare on only p (id)",
+    )
+    assert codes(url) == []
+    as_admin(
+        postgres, url, "update pg_index set indisvalid = false where indexrelid = 'public.whole'::regclass"
+    )
+    assert codes(url) == [("uncounted_index", "public.whole")]
+    run(url, "alter index whole attach partition p_1_id_idx")
+    assert codes(url) == []
+
+
 def test_constraints_that_nobody_has_validated_are_found(database: Maker) -> None:
     url = database()
     run(

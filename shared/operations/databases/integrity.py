@@ -58,6 +58,8 @@ def rights(session: Session) -> Iterator[Finding]:
 def definitions(session: Session) -> Iterator[Finding]:
     for name in inspection.invalid_indexes(session):
         yield found("invalid_index", name, f"index {name} is invalid")
+    for name in integrity.uncounted_indexes(session):
+        yield found("uncounted_index", name, f"index {name} is invalid, though every partition has its own")
     for name in integrity.unvalidated_constraints(session):
         table, _, constraint = name.partition(": ")
         yield found("constraint_not_validated", name, f"constraint {constraint} of {table} is not validated")
