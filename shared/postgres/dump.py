@@ -16,7 +16,7 @@ from shared.errors import Busy, NotFound, Permanent, Refused, SnapfleetError, Tr
 from shared.postgres import process
 from shared.postgres.credentials import environment, private_pgpass
 from shared.postgres.dsn import Dsn
-from shared.postgres.failures import LIMITS, NAME_NOT_FOUND_HINT
+from shared.postgres.failures import CONSTRAINT_VIOLATED_HINT, LIMITS, NAME_NOT_FOUND_HINT
 from shared.postgres.process import ToolFailed
 from shared.postgres.tools import Tools
 
@@ -51,9 +51,7 @@ _RESTORE_RIGHTS: Final = (
     "superuser's URL, if you trust those who own something in the snapshot"
 )
 _LOCK: Final = "a session holds a conflicting lock: look for running DDL"
-_REPAIR: Final = (
-    "the source breaks its own constraint: repair it there (reindex, amcheck), and snapshot it again"
-)
+_WENT_ON: Final = "errors ignored on restore"
 _LOG: Final = "the log of the PostgreSQL server may tell more"
 
 # What a tool says (the client's words are English here, the server's where its lc_messages are), and what
@@ -109,9 +107,14 @@ FAILURES: Final[tuple[tuple[str, type[SnapfleetError], str, str | None], ...]] =
         r"could not create unique index|violates \S+(?: \S+)? constraint",
         Permanent,
         "constraint_violated",
-        _REPAIR,
+        CONSTRAINT_VIOLATED_HINT,
     ),
-    (r"is violated by some row|could not create exclusion", Permanent, "constraint_violated", _REPAIR),
+    (
+        r"is violated by some row|could not create exclusion",
+        Permanent,
+        "constraint_violated",
+        CONSTRAINT_VIOLATED_HINT,
+    ),
     (r"No space left on device", Transient, "disk_full", "free space on the PostgreSQL server"),
 )
 
@@ -179,21 +182,22 @@ def restore(
     jobs: int,
     application_name: str,
     list_fd: int | None = None,
+    goes_on: bool = False,
     while_running: Callable[[], None] | None = None,
-) -> None:
+) -> SnapfleetError | None:
     """Restore one section of an archive into the database of `dsn`, stopping at the first error.
 
     `archive_fd` is a file, which may be nameless; each of the `jobs` opens it anew, so its position is
     of no matter. With `list_fd`, another one, only the entries that it lists are restored. Owners and
     grants are restored. Raises as `dump` does. `while_running` stops it by raising; what was restored
-    until then stays.
+    until then stays. With `goes_on` what the server refuses for good is left out: the answer is then what it says.
 
     A crash of the server may lose the last of it until `loading.harden`: pg_restore commits every statement,
     and waiting for the disk each time is a third of the restore of a schema.
     """
     argv = [
         str(tools.pg_restore),
-        "--exit-on-error",
+        *(() if goes_on else ("--exit-on-error",)),
         "--format=custom",
         "--no-password",
         f"--section={section}",
@@ -203,14 +207,21 @@ def restore(
         f"/proc/self/fd/{archive_fd}",
     ]
     given = tuple(fd for fd in (archive_fd, list_fd) if fd is not None)
-    with private_pgpass(dsn) as pgpass, _translated(dsn):
+    with private_pgpass(dsn) as pgpass:
         env = environment(
             dsn,
             pgpass=pgpass,
             application_name=application_name,
             options=f"{_overrides(tools)} {_UNHURRIED}",
         )
-        process.run(argv, env=env, pass_fds=(*given, *_given(pgpass)), while_running=while_running)
+        try:
+            process.run(argv, env=env, pass_fds=(*given, *_given(pgpass)), while_running=while_running)
+        except ToolFailed as exc:
+            refused = failure(exc, dsn.where)
+            if goes_on and _WENT_ON in exc.said and isinstance(refused, Permanent):
+                return refused
+            raise refused from exc
+    return None
 
 
 def carry(

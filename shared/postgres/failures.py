@@ -103,6 +103,17 @@ def name_not_found(exc: psycopg.Error, where: str) -> Permanent:
     return Permanent(f"{where}: {said[:MESSAGE_CHARACTERS]}", code="name_not_found", hint=NAME_NOT_FOUND_HINT)
 
 
+CONSTRAINT_VIOLATED_HINT = (
+    "the source breaks its own constraint: repair it there (reindex, amcheck), and snapshot it again"
+)
+
+
+def constraint_violated(exc: psycopg.IntegrityError, where: str) -> Permanent:
+    """Rows that a constraint of their own snapshot refuses, without their values: those are nobody else's business."""
+    said = str(exc.diag.message_primary)[:MESSAGE_CHARACTERS]
+    return Permanent(f"{where}: {said}", code="constraint_violated", hint=CONSTRAINT_VIOLATED_HINT)
+
+
 # When no session came about there is no SQLSTATE, only libpq's text: what it holds, our class and code,
 # what to say of the place, and the hint. The first match counts.
 LOGIN_FAILURES: tuple[tuple[str, type[SnapfleetError], str, str, str], ...] = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import psycopg
 from psycopg import sql
 
 from shared import failpoints
@@ -15,7 +16,7 @@ from shared.domain.manifest import Part
 from shared.domain.wording import counted
 from shared.errors import Damaged, Transient
 from shared.postgres.copying import load_query
-from shared.postgres.failures import NAME_NOT_FOUND, name_not_found
+from shared.postgres.failures import NAME_NOT_FOUND, constraint_violated, name_not_found
 from shared.postgres.session import Session
 
 
@@ -43,7 +44,8 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> str:
     """Load one part from its raw bytes, unless it was loaded before: the id of the transaction that did it.
 
     By that id its rows are known as long as nobody changes them. Raises Damaged when the server counts other rows
-    than were recorded, and whatever `pieces` raises; then nothing is loaded.
+    than were recorded, Permanent (`constraint_violated`, `name_not_found`) when it takes none of them, and whatever
+    `pieces` raises; then nothing is loaded.
     """
     with session.transaction():
         take_over(session, part.spec.number)
@@ -61,6 +63,8 @@ def load(session: Session, part: Part, pieces: Iterable[bytes]) -> str:
                         copy.write(piece)
             except NAME_NOT_FOUND as exc:
                 raise name_not_found(exc, session.info.dbname) from exc
+            except psycopg.IntegrityError as exc:
+                raise constraint_violated(exc, session.info.dbname) from exc
             failpoints.reach("load.part_loaded")
             if cursor.rowcount != part.row_count:
                 name = sql.Identifier(part.spec.schema, part.spec.table).as_string()

@@ -336,17 +336,56 @@ def test_a_server_that_stays_down_in_mid_load_is_tidied_when_it_is_back(
     assert_same(fingerprint(own_postgres, name), before)
 
 
-def test_an_index_that_cannot_be_built_ends_the_restore(url: str, inline: Inline, postgres: Postgres) -> None:
-    """What the source's own indexes hide, a restore meets: here rows that break a constraint."""
-    dsn = Dsn.parse(url)
-    with connect(postgres, dsn.dbname) as admin:
+def with_twins(server: Postgres, name: str) -> None:
+    """Two equal rows under a unique index."""
+    with connect(server, name) as admin:
         admin.execute("create unique index twins on public.small (u)")
         admin.execute("update pg_index set indisready = false where indexrelid = 'public.twins'::regclass")
         admin.execute("insert into public.small select n, u from public.small limit 1")
         admin.execute("update pg_index set indisready = true where indexrelid = 'public.twins'::regclass")
+
+
+def test_an_index_that_cannot_be_built_ends_the_restore(url: str, inline: Inline, postgres: Postgres) -> None:
+    """What the source's own indexes hide, a restore meets: here rows that break a constraint."""
+    dsn = Dsn.parse(url)
+    with_twins(postgres, dsn.dbname)
     fleet = inline(url)
     succeeded(fleet.snapshot())
     with nothing_changes(postgres, dsn.dbname):
         job = fleet.restore()
     assert (job.state, job.step) == (JobState.ROLLED_BACK, "build")
     refused(job, "constraint_violated", "twins")
+
+
+def test_beside_the_live_database_all_but_the_index_that_cannot_be_built_can_be_had(
+    url: str, inline: Inline, postgres: Postgres
+) -> None:
+    dsn = Dsn.parse(url)
+    with_twins(postgres, dsn.dbname)
+    fleet = inline(url)
+    taken = str(succeeded(fleet.snapshot()).request["snapshot_id"])
+    beside = f"{dsn.dbname}_beside"
+    job = succeeded(fleet.restore(snapshot_id=taken, to=beside, despite_differences=True))
+    why, number = job.result["differences"]
+    assert 'could not create unique index "twins"' in why
+    assert number == "the number of indexes is 1 instead of 2"
+    with connect(postgres, beside) as session:
+        indexes = "select relname from pg_class where relkind = 'i' and relnamespace = 'public'::regnamespace"
+        assert session.execute(indexes).fetchall() == [("large_pkey",)]
+        assert session.execute("select count(*) > 1 from public.small").fetchone() == (True,)
+    assert [snapshot.refuted_at is not None for snapshot in fleet.snapshots()] == [True]
+
+
+def test_rows_that_a_check_of_theirs_refuses_are_no_snapshot(url: str, inline: Inline) -> None:
+    """A function that a check trusts has become another one since: the server never looks back, a restore does."""
+    fill(url, "create function fits(n int) returns bool immutable language sql as 'select true'")
+    fill(url, "alter table large add constraint fitting check (public.fits(n))")
+    fill(url, "create or replace function fits(n int) returns bool immutable language sql as 'select n < 7'")
+    fleet = inline(url)
+    taken = succeeded(fleet.snapshot())
+    proof = fleet.verify(str(taken.request["snapshot_id"]))
+    assert (proof.state, proof.step) == (JobState.FAILED, "load")
+    refused(proof, "constraint_violated", "fitting")
+    assert "21999" not in str(proof.error), "a row's value is told"
+    [snapshot] = fleet.snapshots()
+    assert snapshot.refuted_at is not None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -151,31 +152,36 @@ def test_any_password_logs_in(password: str, postgres: Postgres, database: Maker
 
 
 def arguments_of(program: str) -> list[bytes]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes()
-        except OSError:
-            continue
-        if words.split(b"\0")[0].endswith(f"/{program}".encode()):
-            found.append(words)
-    return found
+    """Of those that this process has started; other tests have tools of their own."""
+    children = Path("/proc/self/task").glob("*/children")
+    numbers = [number for child in children for number in child.read_text().split()]
+    words = [Path(f"/proc/{number}/cmdline").read_bytes() for number in numbers]
+    return [each for each in words if each.split(b"\0")[0].endswith(f"/{program}".encode())]
 
 
 def test_no_argument_of_a_tool_holds_a_password_a_user_or_a_name(postgres: Postgres, database: Maker) -> None:
     source = replace(Dsn.parse(database(postgres, name="host=evil canary")), password="hunter2")
     execute(Dsn.parse(postgres.dsn()), f"alter role {source.user} password 'hunter2'")
     execute(source, *FILL)
-    seen: dict[str, list[bytes]] = {"pg_dump": [], "pg_restore": []}
+    tools, target = tools_for(postgres), side(source, "canary")
+    seen: list[bytes] = []
+    lock = ExitStack()
 
-    def look() -> None:
-        for program, found in seen.items():
-            found.extend(arguments_of(program))
+    def look(program: str) -> None:
+        found = arguments_of(program)
+        seen.extend(found)
+        if found:  # it waits for this, so that there is time to look
+            lock.close()
 
-    archive = dumped(tools_for(postgres), source, while_running=look)
-    restored(tools_for(postgres), side(source, "canary"), archive, while_running=look)
-    assert all(seen.values())
-    for words in (*seen["pg_dump"], *seen["pg_restore"]):
+    with lock:
+        lock.enter_context(locked(source, "a"))
+        archive = dumped(tools, source, while_running=lambda: look("pg_dump"))
+    restored(tools, target, archive, sections=["pre-data"])
+    with lock:
+        lock.enter_context(locked(target, "a"))
+        restored(tools, target, archive, sections=["data"], while_running=lambda: look("pg_restore"))
+    assert {words.split(b"\0")[0].rsplit(b"/")[-1] for words in seen} == {b"pg_dump", b"pg_restore"}
+    for words in seen:
         assert not any(secret in words for secret in (b"hunter2", b"canary", source.user.encode()))
 
 

@@ -21,7 +21,7 @@ import structlog
 from shared import failpoints
 from shared.domain.job import Job, JobKind
 from shared.domain.manifest import Manifest, Part, Properties, parse, plain
-from shared.errors import NotFound
+from shared.errors import NotFound, SnapfleetError
 from shared.operations.databases import indexing, source
 from shared.operations.databases.archive import spooled
 from shared.operations.fleet import Fleet
@@ -153,9 +153,11 @@ def restore_section(
     *,
     jobs: int = 1,
     list_fd: int | None = None,
-) -> None:
+    goes_on: bool = False,
+) -> SnapfleetError | None:
+    """As `dump.restore` does."""
     run.report(section=section)
-    dump.restore(
+    return dump.restore(
         tools,
         dsn,
         archive_fd=archive.fileno(),
@@ -163,8 +165,14 @@ def restore_section(
         jobs=jobs,
         application_name=run.name,
         list_fd=list_fd,
+        goes_on=goes_on,
         while_running=run.check,
     )
+
+
+def bears_differences(job: Job) -> bool:
+    """Whether the job was asked to keep what it restored though it is not proven. Never over the live one."""
+    return bool(job.request.get("despite_differences")) and job.request.get("to") is not None
 
 
 def side_dsn(run: StepRun) -> Dsn:
@@ -261,12 +269,24 @@ def restore_the_rest(
 
     pg_restore would fill the views itself, under an empty search_path, and with event triggers in force.
     """
-    several = run.database.parallelism
+    several, left_out = run.database.parallelism, list[str]()
     turns = in_turns(tools, found.others, archive_fd=archive.fileno())
     for lines, jobs in ((turns.first, several), (turns.one_by_one, 1), (turns.last, several)):
         if lines:
             with contents.listed(lines) as list_fd:
-                restore_section(run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd)
+                refused = restore_section(
+                    run,
+                    tools,
+                    dsn,
+                    archive,
+                    "post-data",
+                    jobs=jobs,
+                    list_fd=list_fd,
+                    goes_on=bears_differences(run.job),
+                )
+            left_out += [refused.message] if refused else []
+    if left_out:
+        run.record(left_out=left_out)
     if found.views_to_fill:
         run.report(section="materialized views")
         views = contents.views_to_fill(tools, found, archive_fd=archive.fileno())

@@ -32,6 +32,10 @@ class Comparison:
         compared = {**self.compared, "assertions": asked}
         return replace(self, compared=compared, differences=(*self.differences, *failed))
 
+    def with_refusals(self, left_out: Iterable[str]) -> Self:
+        """This comparison, and before all else why some of it could not be there."""
+        return replace(self, differences=(*left_out, *self.differences))
+
     def with_remarks(self, notes: Iterable[str], more: Mapping[str, Any]) -> Self:
         """This comparison, and what is to be known of the database that was compared."""
         return replace(self, notes=(*self.notes, *notes), compared={**self.compared, **more})

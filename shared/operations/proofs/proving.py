@@ -12,7 +12,7 @@ from typing import Any
 
 from shared import failpoints
 from shared.catalog.catalog import Transaction
-from shared.domain.job import Job, JobKind, StepState
+from shared.domain.job import JobKind, StepState
 from shared.domain.manifest import Manifest
 from shared.domain.proof import Digests
 from shared.errors import Damaged, Permanent
@@ -52,7 +52,7 @@ def prove(run: StepRun) -> Outcome:
             raise refreshing.anew(found.differences[0])
         refute(run, found, seconds=seconds)
         failpoints.reach("prove.refuted")
-        if is_borne(run.job):
+        if side.bears_differences(run.job):
             return Outcome(result={**facts(found), "differences": list(found.differences)})
         more = len(found.differences) - 1
         raise Damaged(
@@ -77,11 +77,6 @@ def facts(found: Comparison) -> dict[str, Any]:
     }
 
 
-def is_borne(job: Job) -> bool:
-    """Whether the job was asked to keep what it restored though it is not proven. Never over the live one."""
-    return bool(job.request.get("despite_differences")) and job.request.get("to") is not None
-
-
 def compare(run: StepRun, manifest: Manifest) -> Comparison:
     dsn = side.side_dsn(run)
     with source.maintenance(dsn, run.name) as beside:
@@ -98,7 +93,8 @@ def compare(run: StepRun, manifest: Manifest) -> Comparison:
             )
         asked = run.database.assertions
         failed = assertions.failures(session, asked, properties=manifest.properties, check=run.check)
-        return found.with_assertions(len(asked), failed)
+        left_out = run.data("build").get("left_out", ())
+        return found.with_assertions(len(asked), failed).with_refusals(left_out)
 
 
 def refuting(do: Callable[[StepRun], Outcome]) -> Callable[[StepRun], Outcome]:
