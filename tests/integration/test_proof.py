@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from embedded.postgres import Postgres
 from shared.domain import manifest
-from shared.domain.job import Job, JobState
+from shared.domain.job import Job, JobKind, JobState
 from shared.domain.proof import Assertion, Digests
 from shared.postgres.dsn import Dsn
 from shared.postgres.session import connected
@@ -164,6 +164,29 @@ def test_assertions_of_the_operators_own_must_hold(database: Maker, inline: Inli
     ]
     assert found[0] == "assertion false.sql does not hold"
     assert "read-only transaction" in found[-1]
+
+
+def test_what_a_dead_worker_has_left_out_is_not_told_of_the_database_that_is_made_anew(
+    database: Maker, inline: Inline
+) -> None:
+    url = database()
+    fill(url, "create table item (n int primary key)")
+    fleet = inline(url, assertions=(Assertion(name="stale.sql", sql="select false"),))
+    taken = str(succeeded(fleet.snapshot()).request["snapshot_id"])
+
+    def leave_word(job: Job, step: str) -> None:
+        if (job.kind, step) == (JobKind.RESTORE, "build"):
+            with fleet.fleet.catalog.engine.begin() as connection:
+                noted = text(
+                    "update job_step set data = data || '{\"left_out\": [\"x\"]}' where name = 'build'"
+                )
+                assert connection.execute(noted).rowcount == 1
+
+    fleet.before = leave_word
+    job = succeeded(
+        fleet.restore(snapshot_id=taken, to=f"{Dsn.parse(url).dbname}_beside", despite_differences=True)
+    )
+    assert job.result["differences"] == ["assertion stale.sql does not hold"]
 
 
 def test_what_is_not_proven_can_be_had_beside_the_live_database_and_never_in_its_place(

@@ -269,23 +269,18 @@ def restore_the_rest(
 
     pg_restore would fill the views itself, under an empty search_path, and with event triggers in force.
     """
-    several, left_out = run.database.parallelism, list[str]()
+    several, goes_on = run.database.parallelism, bears_differences(run.job)
+    left_out = list[str]()
     turns = in_turns(tools, found.others, archive_fd=archive.fileno())
     for lines, jobs in ((turns.first, several), (turns.one_by_one, 1), (turns.last, several)):
         if lines:
             with contents.listed(lines) as list_fd:
                 refused = restore_section(
-                    run,
-                    tools,
-                    dsn,
-                    archive,
-                    "post-data",
-                    jobs=jobs,
-                    list_fd=list_fd,
-                    goes_on=bears_differences(run.job),
+                    run, tools, dsn, archive, "post-data", jobs=jobs, list_fd=list_fd, goes_on=goes_on
                 )
-            left_out += [refused.message] if refused else []
-    if left_out:
+            if refused:
+                left_out.append(refused.message)
+    if goes_on:  # nothing, too: a worker that died here may have noted something, of a database that is gone
         run.record(left_out=left_out)
     if found.views_to_fill:
         run.report(section="materialized views")
