@@ -97,8 +97,8 @@ def in_evidence(
         if not then <= now <= then + (len(mended) if kind == "indexes" else 0):
             yield f"the number of {kind} is {now} instead of {then}"
     yield from (f"index {name} is invalid" for name in invalid)
-    unvalidated = set(found.unvalidated_constraints) - set(recorded.unvalidated_constraints)
-    yield from (f"constraint {name} is not validated" for name in sorted(unvalidated))
+    _, unvalidated = changed(recorded.unvalidated_constraints, found.unvalidated_constraints)
+    yield from (f"constraint {name} is not validated" for name in unvalidated)
     lost, new = changed(recorded.unlogged_tables, found.unlogged_tables)
     yield from (f"table {name} is not unlogged any more" for name in lost)
     yield from (f"table {name} has become unlogged" for name in new)

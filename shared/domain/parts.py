@@ -111,10 +111,7 @@ def sample(
     return frozenset(
         spec.number
         for spec in specs
-        if (spec.schema, spec.table) in whole
-        or spec.first_page == 0
-        or spec.end_page is None
-        or is_sampled(seed, spec.number)
+        if spec.key in whole or spec.first_page == 0 or spec.end_page is None or is_sampled(seed, spec.number)
     )
 
 

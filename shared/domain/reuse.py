@@ -74,9 +74,7 @@ def obstacle(base: Manifest, server: Server) -> str | None:
 def widths(specs: Iterable[PartSpec]) -> Mapping[tuple[str, str], int]:
     """How many pages each range of a table has, by schema and name."""
     return {
-        (spec.schema, spec.table): WHOLE if spec.end_page is None else spec.end_page
-        for spec in specs
-        if spec.first_page == 0
+        spec.key: WHOLE if spec.end_page is None else spec.end_page for spec in specs if spec.first_page == 0
     }
 
 
@@ -100,12 +98,12 @@ def reusable(
     wide = widths(specs)
     taken: dict[int, Part] = {}
     for spec in specs:
-        table, part = same.get((spec.schema, spec.table)), known.get(key_of(spec))
+        table, part = same.get(spec.key), known.get(key_of(spec))
         if table is None or part is None:
             continue
         if part.digest is None and spec.number not in undigested:
             continue
-        width = wide[spec.schema, spec.table]
+        width = wide[spec.key]
         if not is_touched(spec, changes.get(table.filenode, NO_CHANGES), width=width):
             taken[spec.number] = replace(part, spec=spec, origin=Origin.UNREAD)
     return taken
@@ -142,8 +140,8 @@ def without_digest(
         spec.number
         for spec in specs
         if choice is Digests.NONE
-        or (spec.schema, spec.table) not in known
-        or not ((spec.schema, spec.table) in whole or spec.first_page == 0 or spec.end_page is None)
+        or spec.key not in known
+        or not (spec.key in whole or spec.first_page == 0 or spec.end_page is None)
     )
 
 

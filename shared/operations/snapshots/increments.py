@@ -110,7 +110,7 @@ def plan(
     """
     if start.here is None:
         return Plan(increment=unbased(start.obstacle))
-    states = wal_summaries.table_states(session, {(spec.schema, spec.table) for spec in specs})
+    states = wal_summaries.table_states(session, {spec.key for spec in specs})
     # Beside the moment: what fails in there must not end it.
     with (
         connected(dsn, application_name=run.name) as beside,

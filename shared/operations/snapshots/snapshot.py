@@ -97,7 +97,7 @@ def take(run: StepRun, taking: Taking) -> None:
             may_compare=taking.reason is not Reason.SAFEGUARD,
         )
         share_out(run, taking, moment, specs, expressions, plan=plan)
-        split = sorted({(spec.schema, spec.table) for spec in specs})
+        split = sorted({spec.key for spec in specs})
         archive = copy_archive(run, moment, without_data_of=split)
         failpoints.reach("copy.archive_stored")
         unsplit = [t for t in moment.tables if not partition.is_split(t)]
@@ -248,7 +248,7 @@ def planned(specs: Sequence[PartSpec], tables: Sequence[Table]) -> list[tuple[in
     by_name = {(t.schema, t.name): t for t in tables}
 
     def expected(spec: PartSpec) -> int:
-        table = by_name[spec.schema, spec.table]
+        table = by_name[spec.key]
         end = spec.end_page if spec.end_page is not None else table.heap_pages
         share = (end - spec.first_page) / max(1, table.heap_pages)
         return int((table.heap_bytes + table.toast_bytes) * share)
