@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
-import threading
 import uuid
 from datetime import UTC, datetime
-from types import FrameType
 
 import structlog
 
@@ -17,6 +14,7 @@ from bus.ingest import Ingest
 from bus.service import Service
 from shared import logs
 from shared.domain.ids import new_snapshot_id
+from shared.ending import AskedToEnd
 from shared.errors import SnapfleetError
 from shared.heartbeat import Heartbeat
 from shared.notices.apprise import AppriseSender
@@ -34,18 +32,18 @@ log = structlog.get_logger(__name__)
 
 def main() -> int:
     """Run until SIGTERM or SIGINT, then finish what is in hand; 1 with a clear line when it cannot go on."""
-    asked_to_end = hear_signals()
     try:
-        settings = Settings.from_environment()
-        logs.configure(level=settings.log_level, style=settings.log_format)
-        serve(settings, until=asked_to_end)
+        with AskedToEnd() as asked:
+            settings = Settings.from_environment()
+            logs.configure(level=settings.log_level, style=settings.log_format)
+            serve(settings, until=asked)
     except SnapfleetError as exc:
         sys.stderr.write(f"error: {exc.message}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
         return 1
     return 0
 
 
-def serve(settings: Settings, *, until: threading.Event) -> None:
+def serve(settings: Settings, *, until: AskedToEnd) -> None:
     fleet = compose(**settings.values())
     try:
         check(fleet)
@@ -82,14 +80,3 @@ def make_service(settings: Settings, fleet: Fleet) -> Service:
         ),
         heartbeat=Heartbeat(settings.heartbeat_file),
     )
-
-
-def hear_signals() -> threading.Event:
-    asked = threading.Event()
-
-    def hear(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, hear)
-    return asked

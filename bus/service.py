@@ -15,6 +15,7 @@ from datetime import timedelta
 import structlog
 
 from bus.ingest import Ingest
+from shared.ending import AskedToEnd
 from shared.errors import Unreachable
 from shared.heartbeat import Heartbeat
 from shared.operations.messages.notifying import Notifier
@@ -46,8 +47,8 @@ class Service:
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
 
-    def run(self, *, until: threading.Event) -> None:
-        """Run until `until` is set, then drain. Raises what a loop died of."""
+    def run(self, *, until: AskedToEnd) -> None:
+        """Run until asked to end, then drain. Raises what a loop died of."""
         loops = [
             threading.Thread(target=self._watched, args=(loop,), name=name)
             for name, loop in zip(

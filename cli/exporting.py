@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from importlib.metadata import version
 from typing import Annotated
 
@@ -14,6 +12,7 @@ from cli.fleet import make_fleet
 from shared import logs
 from shared.broker.app import make_app
 from shared.broker.gauge import CeleryGauge
+from shared.ending import AskedToEnd
 from shared.settings import Settings
 from shared.streams.redis import RedisStreams
 
@@ -33,21 +32,19 @@ def exporter(
     from shared.metrics.collector import registry_of  # noqa: PLC0415 - see above
     from shared.metrics.serving import Server  # noqa: PLC0415 - see above
 
-    asked_to_end = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked_to_end.set())
-    settings = Settings.from_environment()
-    logs.configure(level=settings.log_level, style=settings.log_format)
-    redis_url = settings.redis_url.get_secret_value()
-    registry = registry_of(
-        make_fleet(settings),
-        gauge=CeleryGauge(make_app(redis_url)),
-        streams=RedisStreams.connect(redis_url),
-        folder=settings.folder,
-        version=version("snapfleet"),
-    )
-    server = Server(registry, host=settings.metrics_host, port=port)
-    log.info("exporter_started", host=settings.metrics_host, port=server.port)
-    asked_to_end.wait()
-    server.stop()
-    log.info("exporter_stopped")
+    with AskedToEnd() as asked:
+        settings = Settings.from_environment()
+        logs.configure(level=settings.log_level, style=settings.log_format)
+        redis_url = settings.redis_url.get_secret_value()
+        registry = registry_of(
+            make_fleet(settings),
+            gauge=CeleryGauge(make_app(redis_url)),
+            streams=RedisStreams.connect(redis_url),
+            folder=settings.folder,
+            version=version("snapfleet"),
+        )
+        server = Server(registry, host=settings.metrics_host, port=port)
+        log.info("exporter_started", host=settings.metrics_host, port=server.port)
+        asked.wait()
+        server.stop()
+        log.info("exporter_stopped")

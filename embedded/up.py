@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -25,6 +22,7 @@ from embedded.process import Child
 from embedded.remembered import Remembered
 from embedded.server import Server
 from embedded.stack import Stack
+from shared.ending import AskedToEnd
 
 _LOOK_EVERY_SECONDS = 0.5
 # A process that dies at once is started again ever more slowly, and at full speed after a good while.
@@ -75,14 +73,14 @@ def run_up(
     """
     out = console or Console()
     given = os.environ if environ is None else environ  # noqa: TID251 -- embedded/ reads the environment
-    with _asked_to_end() as end, Stack(folder, environ=given) as stack:
+    with AskedToEnd() as asked, Stack(folder, environ=given) as stack:
         for server in stack.servers:
             _say(out, server.name, server.pid, server.address)
         _say_what_was_given(out, given, stack)
         status = _migrate(stack)
         if status == 0 and stack.postgres is not None and not given.get("DATABASE_URL"):
-            _provide_sample(out, stack.environment["DATABASE_URL"], thoughts, end)
-        if status != 0 or end.is_set():
+            _provide_sample(out, stack.environment["DATABASE_URL"], thoughts, asked)
+        if status != 0 or asked:
             return status
         watch = Remembered(stack.folder / "watch")
         stack.environment.setdefault("FLOWER_PASSWORD", watch.secret("flower"))
@@ -94,7 +92,7 @@ def run_up(
             f"  . {_written(stack)}",
         ):
             out.print(line, markup=False, highlight=False, soft_wrap=True)
-        while not end.wait(_LOOK_EVERY_SECONDS):
+        while not asked.wait(_LOOK_EVERY_SECONDS):
             for server in stack.servers:
                 _revive(out, server)
             members = [_kept_alive(out, stack, member) for member in members]
@@ -126,14 +124,14 @@ def _migrate(stack: Stack) -> int:
     ).returncode
 
 
-def _provide_sample(out: Console, dsn: str, thoughts: int, end: threading.Event) -> None:
+def _provide_sample(out: Console, dsn: str, thoughts: int, asked: AskedToEnd) -> None:
     """Write the sample database where there is none; not a row of it when asked to end meanwhile."""
     if not journal.is_empty(dsn):
         return
     out.print("Writing the sample database, once …")
     with closing(journal.fill(dsn, thoughts=thoughts)) as writing:
         for _ in writing:
-            if end.is_set():
+            if asked:
                 return
     out.print(f"{'journal':<12}  {decimal(journal.size_bytes(dsn))}", highlight=False)
 
@@ -202,19 +200,3 @@ def _without_password(url: str) -> str:
     if not parts.netloc:
         return "set"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-@contextmanager
-def _asked_to_end() -> Generator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, instead of what they did before."""
-    asked = threading.Event()
-
-    def hear(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
-
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
