@@ -24,9 +24,14 @@ from shared.operations.messages.relaying import Relay
 log = structlog.get_logger(__name__)
 
 PUBLISH_EVERY = timedelta(milliseconds=250)
-TELL_EVERY = timedelta(seconds=1)
+REST_EVERY = timedelta(seconds=1)
+"""A fleet where nothing has happened for a while is looked at less often: most of what a bus at rest costs."""
+REST_AFTER = timedelta(seconds=10)
+TELL_EACH = 4
+"""How many looks that found nothing to publish there are to one for progress."""
 TRY_AGAIN_AFTER = timedelta(seconds=1)
 NOTIFY_EVERY = timedelta(seconds=1)
+BEAT_EVERY = timedelta(seconds=1)
 LOOPS = ("ingest", "relay")
 """What the process is there for; that people are told as well must not make it look unwell."""
 WELL_FOR = timedelta(seconds=15)
@@ -45,6 +50,7 @@ class Service:
         self._heartbeat = heartbeat or Heartbeat(None)
         self._turned_at = dict.fromkeys(LOOPS, -math.inf)
         self._stop = threading.Event()
+        self._news = threading.Event()
         self._failures: list[BaseException] = []
 
     def run(self, *, until: AskedToEnd) -> None:
@@ -57,10 +63,10 @@ class Service:
         ]
         for loop in loops:
             loop.start()
-        while not until.wait(0.2) and not self._stop.is_set():
+        while not until.wait(BEAT_EVERY.total_seconds()) and not self._stop.is_set():
             if min(self._turned_at[name] for name in LOOPS) > time.monotonic() - WELL_FOR.total_seconds():
                 self._heartbeat.beat()
-        self._stop.set()
+        self._end()
         for loop in loops:
             loop.join()
         for failure in self._failures:
@@ -71,24 +77,31 @@ class Service:
             loop()
         except BaseException as exc:  # noqa: BLE001 - raised again by the main thread
             self._failures.append(exc)
-            self._stop.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._news.set()  # whoever waits for news is to see it
 
     def _take_in(self) -> None:
         while not self._stop.is_set():
-            self._patiently(self._ingest.turn)
+            if self._patiently(self._ingest.turn):
+                self._news.set()
         # What was taken is answered or left to others; a group keeps no reader that is gone.
         self._patiently(self._ingest.stop)
 
     def _send_out(self) -> None:
-        waited = timedelta(0)
+        in_vain, awake_until = 0, -math.inf
         while not self._stop.is_set():
-            published = self._patiently(self._relay.publish)
-            if waited >= TELL_EVERY:
-                waited = timedelta(0)
+            if self._patiently(self._relay.publish):
+                awake_until = time.monotonic() + REST_AFTER.total_seconds()
+                continue
+            in_vain += 1
+            if in_vain % TELL_EACH == 0:
                 self._patiently(self._relay.tell_progress)
-            if not published:
-                self._stop.wait(PUBLISH_EVERY.total_seconds())
-                waited += PUBLISH_EVERY
+            pause = PUBLISH_EVERY if time.monotonic() < awake_until else REST_EVERY
+            self._news.wait(pause.total_seconds())
+            self._news.clear()
         # What was written meanwhile goes out too, as far as it goes.
         while self._patiently(self._relay.publish):
             pass
