@@ -10,7 +10,7 @@ import typer
 from cli import exits, formats, output, records
 from cli.exits import Usage
 from cli.fleet import opened
-from cli.options import AnyDatabase, Json
+from cli.options import AnyDatabase, Json, Limit
 from shared.domain import audit
 from shared.domain.audit import Entry, Head
 from shared.operations.jobs import requests
@@ -34,7 +34,7 @@ def list_(  # noqa: PLR0917 - each is an option of the command
     before: Annotated[
         int | None, typer.Option("--before", metavar="SEQ", help="Only what came before this entry.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="So many at most.")] = 50,
+    limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
     """List the newest entries."""

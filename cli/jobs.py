@@ -9,7 +9,7 @@ import typer
 from cli import formats, output, records, watching
 from cli.fleet import opened
 from cli.identity import me
-from cli.options import AnyDatabase, JobArgument, Json
+from cli.options import AnyDatabase, JobArgument, Json, Limit
 from shared.domain.job import Job, Step
 from shared.operations.health import reports
 from shared.operations.health.reports import JobReport
@@ -18,11 +18,11 @@ from shared.operations.jobs import requests
 app = typer.Typer(help="Look at one job, watch it, cancel it.")
 
 
-def jobs(database: AnyDatabase = None, as_json: Json = False) -> None:
-    """List the newest 50 jobs."""
+def jobs(database: AnyDatabase = None, limit: Limit = 50, as_json: Json = False) -> None:
+    """List the newest jobs."""
     with opened() as fleet:
         name = database and fleet.database(database).name
-        found = reports.jobs(fleet, name)
+        found = output.at_most(limit, reports.jobs(fleet, name, limit=limit + 1))
         now = reports.now(fleet)
     if as_json:
         output.as_json([records.job(each) for each in found])

@@ -16,6 +16,7 @@ AnyDatabase = Annotated[
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")]
 SnapshotArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to stdout.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="So many at most.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show progress, and end when the job does.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts.")]
 Key = Annotated[

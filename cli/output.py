@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -22,6 +22,8 @@ GAP = 2
 REMARKS = ""
 # What a column of remarks must have at least: a snapshot's id fits in.
 REMARKS_WIDTH = 25
+
+T = TypeVar("T")
 
 COLOURS = {
     "sealed": "green",
@@ -82,6 +84,13 @@ def error(message: str, hint: str | None) -> None:
 
 def failure(exc: SnapfleetError) -> None:
     error(exc.message, exc.hint)
+
+
+def at_most(limit: int, found: Sequence[T]) -> Sequence[T]:
+    """So many of what was found, the newest first. Where there is more, a note says so."""
+    if len(found) > limit:
+        note(f"only the newest {limit} are shown; --limit shows more")
+    return found[:limit]
 
 
 def as_json(value: Any) -> None:

@@ -13,7 +13,7 @@ from cli import deleting, formats, output, proofs, records, verifying, watching
 from cli.exits import Usage
 from cli.fleet import opened
 from cli.identity import me
-from cli.options import AnyDatabase, DatabaseArgument, Json, Key, SnapshotArgument, Wait
+from cli.options import AnyDatabase, DatabaseArgument, Json, Key, Limit, SnapshotArgument, Wait
 from shared.domain.increments import HowRead
 from shared.domain.job import JobKind, NewJob
 from shared.domain.proof import VerifyPolicy
@@ -97,11 +97,11 @@ def parse_labels(given: Iterable[str]) -> dict[str, str]:
 
 
 @app.command("list")
-def list_(database: AnyDatabase = None, as_json: Json = False) -> None:
+def list_(database: AnyDatabase = None, limit: Limit = 100, as_json: Json = False) -> None:
     """List the snapshots that exist, the newest first."""
     with opened() as fleet:
         name = database and fleet.database(database).name
-        found = reports.snapshots(fleet, name)
+        found = output.at_most(limit, reports.snapshots(fleet, name, limit=limit + 1))
         now = reports.now(fleet)
     if as_json:
         output.as_json([records.snapshot(each) for each in found])

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, literal_column, select, tuple_
+from sqlalchemy import Connection, func, literal_column, select, tuple_
 
 from shared.catalog.mapping import table
 from shared.catalog.models import JobRow, SnapshotRow
@@ -59,6 +59,13 @@ class Pages:
         if before is not None:
             query = query.where(SNAPSHOT.c.sequence < before)
         query = query.order_by(SNAPSHOT.c.sequence.desc()).limit(limit)
+        return [to_snapshot(row) for row in self._db.execute(query).mappings()]
+
+    def newest_snapshots(self, *, limit: int) -> Sequence[Snapshot]:
+        """Of all databases together, by when they were taken, or asked for; no hidden ones."""
+        taken = func.coalesce(SNAPSHOT.c.taken_at, SNAPSHOT.c.created_at)
+        query = select(*SHOWN).where(SNAPSHOT.c.state.not_in(HIDDEN)).order_by(taken.desc(), SNAPSHOT.c.id)
+        query = query.limit(limit)
         return [to_snapshot(row) for row in self._db.execute(query).mappings()]
 
     def jobs(

@@ -40,6 +40,16 @@ def test_a_list_of_snapshots_has_stable_fields_and_plain_units(site: Site) -> No
     assert [each["sequence"] for each in listed] == sorted((s["sequence"] for s in listed), reverse=True)
 
 
+def test_a_list_is_as_long_as_was_asked_for_and_says_where_there_is_more(site: Site) -> None:
+    newest = [site.take()["result"]["snapshot_id"] for _ in range(2)][-1]
+    for words in (["snapshot", "list"], ["jobs"]):
+        listed = site.done(*words, "--limit", "1", "--json")
+        assert len(listed.json) == 1
+        assert "only the newest 1 are shown; --limit shows more" in listed.err
+        assert "only the newest" not in site.done(*words, "--limit", "10000").err
+    assert [each["id"] for each in site.done("snapshot", "list", "--limit", "1", "--json").json] == [newest]
+
+
 def test_a_snapshot_is_shown_by_the_beginning_of_its_id(site: Site) -> None:
     wanted = site.sealed()
     shown = site.done("snapshot", "show", wanted[:-1], "--json").json

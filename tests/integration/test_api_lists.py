@@ -20,6 +20,7 @@ from api.permissions import Caller
 from shared.domain.access import Actor
 from shared.domain.job import JobKind, NewJob
 from shared.errors import Refused
+from shared.operations.health import reports
 from shared.operations.jobs import requests
 from shared.operations.upkeep import check
 from tests.integration.api_world import PRINCIPALS, Api, key, problem
@@ -91,6 +92,29 @@ def test_a_list_of_one_state_holds_that_one_only(http: httpx.Client, fleet: Inli
     for state, count in (("sealed", 5), ("failed", 3), ("deleted", 4), ("copying", 0)):
         found = pages(http, f"{DB}/snapshots", state=state, limit=2)
         assert [each["state"] for page in found for each in page] == [state] * count
+
+
+def test_the_newest_snapshots_of_all_databases_are_those_taken_last(fleet: InlineFleet) -> None:
+    with fleet.fleet.catalog.transaction() as tx:
+        tx.schedules.know(["a", "z"])
+    rows = [
+        {"id": "old", "database": "a", "n": 9, "state": "sealed", "at": BEGINNING},
+        {"id": "middle", "database": "z", "n": 1, "state": "sealed", "at": BEGINNING + timedelta(hours=1)},
+        {"id": "gone", "database": "z", "n": 2, "state": "deleted", "at": BEGINNING + timedelta(hours=2)},
+        {"id": "new", "database": "a", "n": 8, "state": "sealed", "at": BEGINNING + timedelta(hours=3)},
+        {"id": "begun", "database": "z", "n": 3, "state": "copying", "at": None},
+    ]
+    with fleet.fleet.catalog.engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into snapshot (id, database, sequence, reason, state, manifest_sha256, taken_at)"
+                " values (:id, :database, :n, 'manual', :state, 'x', :at)"
+            ),
+            rows,
+        )
+    found = [each.id for each in reports.snapshots(fleet.fleet, None, limit=3)]
+    assert found == ["begun", "new", "middle"]
+    assert [each.id for each in reports.snapshots(fleet.fleet, "a", limit=1)] == ["old"], "by its number"
 
 
 def test_jobs_come_in_pages_too_also_those_of_one_moment(http: httpx.Client, fleet: InlineFleet) -> None:

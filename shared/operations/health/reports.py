@@ -140,16 +140,18 @@ def job_report(fleet: Fleet, found: Job) -> JobReport:
         )
 
 
-def jobs(fleet: Fleet, database: str | None) -> Sequence[Job]:
-    """The newest 50, of one database or of all."""
+def jobs(fleet: Fleet, database: str | None, *, limit: int) -> Sequence[Job]:
+    """The newest, of one database or of all."""
     with fleet.catalog.transaction() as tx:
-        return tx.jobs.listing(database=database)
+        return tx.jobs.listing(database=database, limit=limit)
 
 
-def snapshots(fleet: Fleet, database: str | None) -> Sequence[Snapshot]:
-    """All that exist, by database, the newest first."""
+def snapshots(fleet: Fleet, database: str | None, *, limit: int) -> Sequence[Snapshot]:
+    """Of those that exist the newest, of one database or of all."""
     with fleet.catalog.transaction() as tx:
-        return tx.snapshots.listing(database=database)
+        if database is not None:
+            return tx.pages.snapshots(database, limit=limit)
+        return tx.pages.newest_snapshots(limit=limit)
 
 
 def snapshot(fleet: Fleet, snapshot_id: str) -> SnapshotReport:
