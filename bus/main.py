@@ -14,7 +14,6 @@ from bus.ingest import Ingest
 from bus.service import Service
 from shared import logs
 from shared.domain.ids import new_snapshot_id
-from shared.ending import AskedToEnd
 from shared.errors import SnapfleetError
 from shared.heartbeat import Heartbeat
 from shared.notices.apprise import AppriseSender
@@ -25,6 +24,7 @@ from shared.operations.messages.intake import Desk
 from shared.operations.messages.notifying import Notifier
 from shared.operations.messages.relaying import Relay
 from shared.settings import Settings
+from shared.signals import AskedToEnd, asked_to_end
 from shared.streams.redis import RedisStreams
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 def main() -> int:
     """Run until SIGTERM or SIGINT, then finish what is in hand; 1 with a clear line when it cannot go on."""
     try:
-        with AskedToEnd() as asked:
+        with asked_to_end() as asked:
             settings = Settings.from_environment()
             logs.configure(level=settings.log_level, style=settings.log_format)
             serve(settings, until=asked)

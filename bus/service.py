@@ -15,11 +15,11 @@ from datetime import timedelta
 import structlog
 
 from bus.ingest import Ingest
-from shared.ending import AskedToEnd
 from shared.errors import Unreachable
 from shared.heartbeat import Heartbeat
 from shared.operations.messages.notifying import Notifier
 from shared.operations.messages.relaying import Relay
+from shared.signals import AskedToEnd
 
 log = structlog.get_logger(__name__)
 

@@ -11,12 +11,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
 from shared.errors import NotFound
+from shared.signals import handled
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -25,8 +26,6 @@ GRACE_SECONDS = 10
 
 OF_SIGNALS = 128
 """A shell's word for a process that a signal has ended: this and the signal's number."""
-
-Handler = Callable[[int, FrameType | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +50,15 @@ class Running:
         self.heard: list[signal.Signals] = []
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        self._child = subprocess.Popen(argv, process_group=None if self._on_terminal else 0)
-        for number in tuple(self.heard):  # sent before there was anybody to pass it on to
-            self.send(number)
+        """NotFound where it cannot be started."""
+        try:
+            self._child = subprocess.Popen(argv, process_group=None if self._on_terminal else 0)
+            for number in tuple(self.heard):  # sent before there was anybody to pass it on to
+                self.send(number)
+        except OSError as exc:
+            raise NotFound(
+                f"{argv[0]} cannot be run: {exc.strerror}", code="command_not_run", hint="nothing was changed"
+            ) from exc
         return self._child
 
     def send(self, number: int) -> None:
@@ -82,28 +87,14 @@ def run(argv: Sequence[str], *, grace_seconds: int = GRACE_SECONDS) -> Ended:
     """Run it to its end, whatever signals come. NotFound where it cannot be started: then nothing was run."""
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     running = Running(on_terminal=on_terminal, grace_seconds=grace_seconds)
-    handlers: dict[signal.Signals, Handler] = dict.fromkeys(SIGNALS, running.hear)
-    with handled(handlers | {signal.SIGALRM: running.kill}):
+    with handled({signal.SIGALRM: running.kill}):
         try:
-            child = running.start(argv)
-        except OSError as exc:
-            raise NotFound(
-                f"{argv[0]} cannot be run: {exc.strerror}", code="command_not_run", hint="nothing was changed"
-            ) from exc
-        returned = child.wait()
+            with handled(dict.fromkeys(SIGNALS, running.hear)):
+                returned = running.start(argv).wait()
+        finally:
+            signal.alarm(0)  # now that no signal sets it any more
     status = OF_SIGNALS - returned if returned < 0 else returned
     return Ended(status=status, interrupted=running.heard[0] if running.heard else None)
-
-
-@contextmanager
-def handled(handlers: dict[signal.Signals, Handler]) -> Generator[None]:
-    former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from cli.fleet import make_fleet
 from shared import logs
 from shared.broker.app import make_app
 from shared.broker.gauge import CeleryGauge
-from shared.ending import AskedToEnd
 from shared.settings import Settings
+from shared.signals import asked_to_end
 from shared.streams.redis import RedisStreams
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ def exporter(
     from shared.metrics.collector import registry_of  # noqa: PLC0415 - see above
     from shared.metrics.serving import Server  # noqa: PLC0415 - see above
 
-    with AskedToEnd() as asked:
+    with asked_to_end() as asked:
         settings = Settings.from_environment()
         logs.configure(level=settings.log_level, style=settings.log_format)
         redis_url = settings.redis_url.get_secret_value()

@@ -21,6 +21,7 @@ from shared.domain.job import Job
 from shared.errors import SnapfleetError
 from shared.operations.restores import guard as guarding
 from shared.operations.restores.guard import Guard, NotBroughtBack, Point
+from shared.signals import handled
 
 TAKES_A_COMMAND = {"allow_extra_args": True}
 """What stands behind -- is the command's, options and all."""
@@ -104,7 +105,7 @@ def brought_back(under: Guard, point: Point) -> Job:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    with command.handled(dict.fromkeys((signal.SIGTERM, signal.SIGHUP), stop)):
+    with handled(dict.fromkeys((signal.SIGTERM, signal.SIGHUP), stop)):
         try:
             return guarding.bring_back(under, point)
         except (typer.Exit, KeyboardInterrupt) as exc:

@@ -31,6 +31,7 @@ from shared.errors import SnapfleetError
 from shared.operations.composition import compose
 from shared.operations.fleet import Fleet
 from shared.settings import Settings
+from shared.signals import handled
 
 DONE, INTERRUPTED = 0, 130
 
@@ -167,8 +168,5 @@ def _terminated_like_interrupted() -> Generator[None]:
     def hear(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, hear)
-    try:
+    with handled({signal.SIGTERM: hear}):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

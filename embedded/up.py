@@ -22,7 +22,7 @@ from embedded.process import Child
 from embedded.remembered import Remembered
 from embedded.server import Server
 from embedded.stack import Stack
-from shared.ending import AskedToEnd
+from shared.signals import AskedToEnd, asked_to_end
 
 _LOOK_EVERY_SECONDS = 0.5
 # A process that dies at once is started again ever more slowly, and at full speed after a good while.
@@ -73,7 +73,7 @@ def run_up(
     """
     out = console or Console()
     given = os.environ if environ is None else environ  # noqa: TID251 -- embedded/ reads the environment
-    with AskedToEnd() as asked, Stack(folder, environ=given) as stack:
+    with asked_to_end() as asked, Stack(folder, environ=given) as stack:
         for server in stack.servers:
             _say(out, server.name, server.pid, server.address)
         _say_what_was_given(out, given, stack)

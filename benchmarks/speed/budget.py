@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from shared.signals import handled
+
 
 class OutOfTime(BaseException):
     """The minutes are over, or somebody ended the run. Not an Exception: nothing on the way may take it for a failure."""
@@ -55,11 +57,9 @@ def cut_off_after(seconds: float) -> Generator[None]:
         )
 
     numbers = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, over) for number in numbers}
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled(dict.fromkeys(numbers, over)):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)

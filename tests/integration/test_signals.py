@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 60
 # The one that sends is let go while the other waits, and goes on for another while each time.
 WAIT_AGAIN_AND_AGAIN = """
 import os, signal, sys, threading
-from shared.ending import AskedToEnd
+from shared.signals import asked_to_end
 
 sys.setswitchinterval(1e-6)
 
@@ -28,7 +28,7 @@ def send(steps, waiting):
         os.kill(os.getpid(), number)
 
 for steps in range(500):
-    with AskedToEnd() as asked:
+    with asked_to_end() as asked:
         waiting = []
         sender = threading.Thread(target=send, args=(steps, waiting))
         sender.start()
@@ -38,17 +38,17 @@ for steps in range(500):
 print("ended 500 times")
 """
 WAIT = """
-from shared.ending import AskedToEnd
+from shared.signals import asked_to_end
 
-with AskedToEnd() as asked:
+with asked_to_end() as asked:
     print(asked.wait(0.01), bool(asked), flush=True)
     print(asked.wait(), bool(asked))
 """
 END_AFTERWARDS = """
 import os, signal
-from shared.ending import AskedToEnd
+from shared.signals import asked_to_end
 
-with AskedToEnd():
+with asked_to_end():
     pass
 os.kill(os.getpid(), signal.SIGTERM)
 """
